@@ -1,0 +1,1 @@
+"""The only package that knows Dramatiq: broker, runner, sweeper, schedule, worker."""

@@ -1,0 +1,116 @@
+"""The broker: doorbells over Dramatiq. A doorbell names a stage and a lane, never ids, and carries no facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import TimeLimit
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from models.enums import Lane
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.ledger import Line
+from pipeline.runtime.metrics import Metrics
+
+#: Lower goes first among the doorbells a worker has at hand (Dramatiq's priority).
+PRIORITY = {Lane.LIVE: 0, Lane.REPAIR: 10, Lane.BACKFILL: 20}
+#: A doorbell's work is bounded by its stage; this is the last fence against a hang.
+_TIME_LIMIT_MS = 900_000
+#: More than this many doorbells of a lane waiting means that nobody needs another.
+_ENOUGH = 64
+#: Written once; its absence tells that the broker was wiped.
+_SENTINEL = "fieldpost:sentinel"
+#: After a failed ring the broker is left alone this long: work goes on by polling meanwhile.
+_REST_SECONDS = 1.0
+
+
+def make_broker(url: str) -> RedisBroker:
+    """Return a broker without Retries, AgeLimit, delays or results: the ledger owns all of these."""
+    try:
+        client = Redis.from_url(
+            url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=15, retry=Retry(NoBackoff(), 0)
+        )
+    except ValueError as error:
+        raise UserError(
+            f"REDIS_URL is not usable: {error}. Expected redis://host:6379/0 or unix:///path/to.sock"
+        ) from None
+    return RedisBroker(  # type: ignore[no-untyped-call]
+        client=client,
+        middleware=[TimeLimit(time_limit=_TIME_LIMIT_MS)],
+        heartbeat_timeout=30_000,
+        maintenance_chance=100_000,
+        dead_message_ttl=3_600_000,
+    )
+
+
+def declare(broker: RedisBroker, answer: Callable[[Line], int]) -> None:
+    """Make one actor per lane, each on a queue of its own, all answering through `answer`."""
+
+    def actor_for(lane: Lane) -> None:
+        def ring(stage: str) -> None:
+            answer(Line(stage, lane))
+
+        declared = dramatiq.actor(actor_name=lane.value, queue_name=lane.value, priority=PRIORITY[lane], broker=broker)
+        declared(ring)
+
+    for lane in Lane:
+        actor_for(lane)
+
+
+class Bells:
+    """Rings doorbells and notices when nobody could hear them. Losing one loses nothing: rows wait in the ledger."""
+
+    def __init__(self, broker: RedisBroker, metrics: Metrics) -> None:
+        self._broker, self._metrics = broker, metrics
+        self._silent_until = 0.0
+
+    @property
+    def are_heard(self) -> bool:
+        """False while the broker is away; work is found by polling then."""
+        return time.monotonic() >= self._silent_until
+
+    def ring(self, lines: set[Line]) -> None:
+        """Ring once for each line; never raises."""
+        for line in sorted(lines, key=lambda line: PRIORITY[line.lane]):
+            if not self.are_heard:
+                return
+            self._send(line)
+
+    def ring_unless_enough(self, lines: set[Line]) -> None:
+        """Ring for lines whose queue is not already full of doorbells; used by sweepers."""
+        self.ring({line for line in lines if self._waiting(line.lane) < _ENOUGH})
+
+    def was_wiped(self) -> bool:
+        """Say whether the broker forgot everything since the last look, and leave a mark for the next one."""
+        try:
+            return bool(self._broker.client.set(_SENTINEL, "1", nx=True))
+        except RedisError:
+            self._rest()
+            return False
+
+    def _waiting(self, lane: Lane) -> int:
+        try:
+            return int(self._broker.client.llen(f"{self._broker.namespace}:{lane.value}"))
+        except RedisError:
+            self._rest()
+            return _ENOUGH
+
+    def _send(self, line: Line) -> None:
+        message: dramatiq.Message[None] = dramatiq.Message(
+            queue_name=line.lane.value, actor_name=line.lane.value, args=(line.stage,), kwargs={}, options={}
+        )
+        try:
+            self._broker.enqueue(message)
+            self._metrics.doorbells.labels("rung").inc()
+        except (RedisError, dramatiq.errors.ConnectionError):
+            self._rest()
+            self._metrics.doorbells.labels("lost").inc()
+
+    def _rest(self) -> None:
+        self._silent_until = time.monotonic() + _REST_SECONDS

@@ -1,0 +1,123 @@
+"""What this worker holds: its number, the advisory lock that proves it lives, and the leases of its jobs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from pipeline.runtime import ledger
+from pipeline.runtime.db import Database
+from pipeline.runtime.jobs import Job
+from pipeline.runtime.ledger import WORKER_LOCK
+from pipeline.runtime.logs import get_logger
+
+#: How often the lock is looked after; a lost one is taken again well inside `ledger.LOCK_GRACE`.
+_PULSE = timedelta(seconds=1)
+
+_REGISTER = text("""
+    INSERT INTO workers (number, host, pid, version) VALUES (:number, :host, :pid, :version)
+        ON CONFLICT (number) DO UPDATE SET host = :host, pid = :pid, version = :version, seen_at = now()
+""")
+_SEEN = text("UPDATE workers SET seen_at = now() WHERE number = :number")
+_LOCK = text(f"SELECT pg_advisory_lock({WORKER_LOCK}, :number)")
+_FORGET = text("DELETE FROM workers WHERE number = :number OR seen_at < now() - interval '1 day'")
+
+
+class Holdings:
+    """Proof of life and leases of one worker process; `start` before the first claim, `stop` after the last."""
+
+    def __init__(self, db: Database, version: str) -> None:
+        self._db, self._version = db, version
+        self._jobs: dict[int, timedelta] = {}
+        self._guard = threading.Lock()
+        self._stop = threading.Event()
+        self._lock_connection: Connection | None = None
+        self._log = get_logger()
+        with db.begin() as connection:
+            self.worker: int = connection.execute(text("SELECT nextval('worker_numbers')")).scalar_one()
+        self._thread = threading.Thread(target=self._beat, name="holdings", daemon=True)
+
+    def start(self) -> None:
+        """Take the lock that proves this worker lives, and look after it from now on."""
+        self._take_lock()
+        self._thread.start()
+
+    def stop(self) -> set[ledger.Line]:
+        """Give back every job still held, uncharged, and let go of the lock; return the lines to ring."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+        with self._db.begin() as connection:
+            lines = ledger.release(connection, self.worker)
+            connection.execute(_FORGET, {"number": self.worker})
+        self._drop_lock()
+        return lines
+
+    @contextmanager
+    def holding(self, jobs: Sequence[Job], lease: timedelta) -> Iterator[None]:
+        """Renew the leases of `jobs` while the block runs."""
+        with self._guard:
+            self._jobs.update({job.job_id: lease for job in jobs})
+        try:
+            yield
+        finally:
+            with self._guard:
+                for job in jobs:
+                    self._jobs.pop(job.job_id, None)
+
+    def _beat(self) -> None:
+        beats = 0
+        while not self._stop.wait(_PULSE.total_seconds()):
+            beats += 1
+            try:
+                self._pulse(renew=beats % 8 == 0)
+            except SQLAlchemyError as error:
+                self._log.warning("worker.lock_lost", error=str(getattr(error, "orig", error)).splitlines()[0][:200])
+                self._drop_lock()
+
+    def _pulse(self, *, renew: bool) -> None:
+        if self._lock_connection is None:
+            self._take_lock()
+            renew = True
+        assert self._lock_connection is not None
+        self._lock_connection.execute(_SEEN, {"number": self.worker})
+        self._lock_connection.commit()
+        if renew:
+            self._renew()
+
+    def _renew(self) -> None:
+        with self._guard:
+            held = dict(self._jobs)
+        for lease in set(held.values()):
+            with self._db.begin() as connection:
+                ids = [job_id for job_id, its in held.items() if its == lease]
+                ledger.renew(connection, ids, worker=self.worker, lease=lease)
+
+    def _take_lock(self) -> None:
+        connection = self._db.engine.connect()
+        try:
+            connection.execute(_LOCK, {"number": self.worker})
+            connection.execute(
+                _REGISTER,
+                {"number": self.worker, "host": socket.gethostname(), "pid": os.getpid(), "version": self._version},
+            )
+            connection.commit()
+        except DBAPIError:
+            connection.close()
+            raise
+        self._lock_connection = connection
+
+    def _drop_lock(self) -> None:
+        connection, self._lock_connection = self._lock_connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except SQLAlchemyError as error:
+                self._log.debug("worker.lock_connection_gone", error=type(error).__name__)

@@ -1,0 +1,202 @@
+"""The runner: answers a doorbell by claiming a batch, running its stage, and settling every row of it.
+
+    claim (commits) ─► load ─► work ─► hold (fence) ─► save, next steps, settle (commits) ─► ring
+
+One bad row never hurts its batch: an error in one item settles that item, an error of the whole batch in load or
+save is run again item by item, and only a database that is away is waited for. Throttling is not failing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+
+from actors.holdings import Holdings
+from actors.verdicts import Verdict, judge, report, settle, short
+from pipeline.ports import Ports
+from pipeline.runtime import ledger
+from pipeline.runtime.db import Database, is_passing
+from pipeline.runtime.jobs import Emit, Job
+from pipeline.runtime.ledger import Line
+from pipeline.runtime.logs import get_logger
+from pipeline.runtime.metrics import Metrics
+from pipeline.stage import Again, Blocked, Stage, Work
+
+AnyStage = Stage[Any, Any]
+T = TypeVar("T")
+#: What was loaded for a job, by the job's id; a job without an entry has nothing left to do.
+Items = Mapping[int, Any]
+#: What the work made of a job: a result, an outcome that waits, or an error.
+Outcomes = Mapping[int, Any]
+
+
+class UndeclaredEmit(Exception):
+    """A stage asked for a step that its row in the table does not list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a runner works with: the database, the outside world, who it is, whom it tells, what it counts."""
+
+    db: Database
+    ports: Ports
+    holdings: Holdings
+    ring: Callable[[set[Line]], None]
+    metrics: Metrics
+    is_stopping: Callable[[], bool]
+
+
+class Runner:
+    """Runs stages for one worker process; safe to call from many threads."""
+
+    def __init__(self, stages: Mapping[str, AnyStage], around: Surroundings) -> None:
+        self._stages, self._around = stages, around
+        self._log = get_logger()
+
+    def answer(self, line: Line) -> int:
+        """Claim one batch of a line, run it and settle it; return how many rows were claimed."""
+        stage, around = self._stages[line.stage], self._around
+        started_at, cpu = time.monotonic(), time.thread_time()
+        with around.db.begin() as connection:
+            jobs = ledger.claim(connection, line, batch=stage.batch, worker=around.holdings.worker, lease=stage.lease)
+        if not jobs:
+            return 0
+        if len(jobs) >= stage.batch:
+            around.ring({line})
+        with around.holdings.holding(jobs, stage.lease), structlog.contextvars.bound_contextvars(stage=stage.name):
+            lines = self._run(stage, jobs)
+        around.ring(lines)
+        around.metrics.batch.labels(stage.name).observe(len(jobs))
+        around.metrics.seconds.labels(stage.name).observe(time.monotonic() - started_at)
+        around.metrics.cpu.labels(stage.name).inc(time.thread_time() - cpu)
+        return len(jobs)
+
+    def _run(self, stage: AnyStage, jobs: Sequence[Job]) -> set[Line]:
+        try:
+            return self._run_outside(stage, jobs) if stage.io else self._run_inside(stage, jobs)
+        except Exception as error:
+            if self._around.is_stopping():
+                raise
+            if len(jobs) == 1:
+                return self._fail(stage, jobs[0], error)
+            self._log.warning("batch.split", jobs=len(jobs), error=short(error))
+        return set().union(*(self._run(stage, [job]) for job in jobs))
+
+    def _run_inside(self, stage: AnyStage, jobs: Sequence[Job]) -> set[Line]:
+        """Run a pure stage: load, work, save and settle in one transaction."""
+
+        def change(connection: Connection) -> Verdict:
+            held = self._hold(connection, jobs)
+            items = stage.load(connection, held)
+            return self._apply(connection, stage, held, items, self._work(stage, held, items))
+
+        return self._commit(stage, change)
+
+    def _run_outside(self, stage: AnyStage, jobs: Sequence[Job]) -> set[Line]:
+        """Run a stage that touches the world: no transaction is open meanwhile, and work done is saved item by item
+        when saving it together fails, so that it need not be done twice."""
+        items = self._patiently(partial(self._load, stage, jobs))
+        outcomes = self._work(stage, jobs, items)
+
+        def change(some: Sequence[Job], connection: Connection) -> Verdict:
+            return self._apply(connection, stage, self._hold(connection, some), items, outcomes)
+
+        try:
+            return self._commit(stage, partial(change, jobs))
+        except Exception as error:
+            if len(jobs) == 1 or self._around.is_stopping():
+                raise
+            self._log.warning("save.split", jobs=len(jobs), error=short(error))
+        return set().union(*(self._save_alone(stage, job, partial(change, [job])) for job in jobs))
+
+    def _save_alone(self, stage: AnyStage, job: Job, change: Callable[[Connection], Verdict]) -> set[Line]:
+        try:
+            return self._commit(stage, change)
+        except Exception as error:
+            if self._around.is_stopping():
+                raise
+            return self._fail(stage, job, error)
+
+    def _fail(self, stage: AnyStage, job: Job, error: Exception) -> set[Line]:
+        def change(connection: Connection) -> Verdict:
+            verdict = Verdict()
+            for held in self._hold(connection, [job]):
+                judge(stage, held, error, verdict)
+            settle(connection, verdict)
+            return verdict
+
+        return self._commit(stage, change)
+
+    def _load(self, stage: AnyStage, jobs: Sequence[Job]) -> Items:
+        with self._around.db.begin() as connection:
+            return stage.load(connection, jobs)
+
+    def _work(self, stage: AnyStage, jobs: Sequence[Job], items: Items) -> Outcomes:
+        present = [job.job_id for job in jobs if job.job_id in items]
+        if not present:
+            return {}
+        results = stage.work([items[job_id] for job_id in present], self._around.ports)
+        return dict(zip(present, results, strict=True))
+
+    def _hold(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:
+        held = ledger.hold(connection, jobs, self._around.holdings.worker)
+        if len(held) < len(jobs):
+            self._log.warning("fence.refused", jobs=len(jobs) - len(held))
+        return [job for job in jobs if job.job_id in held]
+
+    def _apply(
+        self, connection: Connection, stage: AnyStage, held: Sequence[Job], items: Items, outcomes: Outcomes
+    ) -> Verdict:
+        verdict, works = Verdict(), []
+        for job in held:
+            outcome = outcomes.get(job.job_id)
+            if isinstance(outcome, Again | Blocked | Exception):
+                judge(stage, job, outcome, verdict)
+                continue
+            verdict.done.append(job.job_id)
+            if job.job_id in items:
+                works.append(Work(job, items[job.job_id], outcome))
+        emits = stage.save(connection, works) if works else []
+        verdict.lines |= ledger.put(connection, _declared(stage, emits))
+        settle(connection, verdict)
+        return verdict
+
+    def _commit(self, stage: AnyStage, change: Callable[[Connection], Verdict]) -> set[Line]:
+        """Apply a change in one transaction; waits for a database that is away. The fence makes a repetition after a
+        lost answer to COMMIT harmless."""
+
+        def attempt() -> Verdict:
+            with self._around.db.begin() as connection:
+                return change(connection)
+
+        verdict = self._patiently(attempt)
+        report(stage.name, verdict, self._around.metrics)
+        return verdict.lines
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: is_passing(error) and not self._around.is_stopping()),
+            wait=wait_random_exponential(multiplier=0.05, max=1.0),
+            before_sleep=self._log_wait,
+            reraise=True,
+        )
+        return retrying(attempt)
+
+    def _log_wait(self, state: RetryCallState) -> None:
+        if state.attempt_number in {1, 10, 100, 1000}:
+            error = state.outcome.exception() if state.outcome else None
+            self._log.warning("database.waiting", tries=state.attempt_number, error=short(error))
+
+
+def _declared(stage: AnyStage, emits: Sequence[Emit]) -> Sequence[Emit]:
+    strange = {emit.stage for emit in emits} - set(stage.emits)
+    if strange:
+        raise UndeclaredEmit(f"{stage.name} emitted {', '.join(sorted(strange))}; its row lists {stage.emits}")
+    return emits

@@ -1,0 +1,101 @@
+"""The sweeper: brings back what was lost, wakes what is due, rings what was missed; any number may run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from actors.broker import PRIORITY, Bells
+from dlq import letters
+from models.enums import Cause
+from pipeline.runtime import ledger
+from pipeline.runtime.db import Database
+from pipeline.runtime.ledger import CRASH_LIMIT, Line
+from pipeline.runtime.logs import get_logger
+from pipeline.runtime.metrics import Metrics
+from pipeline.stage import Stage
+
+#: A due row waits at most this long for a doorbell that was lost.
+INTERVAL = timedelta(milliseconds=500)
+
+_RESUME = text("""
+    UPDATE mailboxes SET state = 'active', state_reason = NULL, paused_until = NULL
+     WHERE state = 'paused' AND paused_until <= now() RETURNING id
+""")
+
+
+class Sweeper:
+    """One sweep after another until stopped; with the broker away it answers the lines itself."""
+
+    def __init__(
+        self,
+        db: Database,
+        stages: Mapping[str, Stage[Any, Any]],
+        bells: Bells,
+        answer: Callable[[Line], int],
+        metrics: Metrics,
+    ) -> None:
+        self._db, self._stages = db, stages
+        self._bells, self._answer, self._metrics = bells, answer, metrics
+        self._stop = threading.Event()
+        self._log = get_logger()
+        self._thread = threading.Thread(target=self._go, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to sweep in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the sweep under way."""
+        self._stop.set()
+        self._thread.join(timeout=30)
+
+    def sweep(self) -> set[Line]:
+        """Reclaim, promote, resume; return the lines that have ready rows."""
+        with self._db.begin() as connection:
+            lost = ledger.reclaim(connection)
+            dying = [job for job in lost if job.crashes >= CRASH_LIMIT]
+            letters.bury(
+                connection,
+                [letters.Death(job, Cause.CRASHED, None, self._stages[job.stage].by_occurrence) for job in dying],
+            )
+            ledger.promote(connection)
+            for mailbox in connection.execute(_RESUME):
+                ledger.unblock(connection, mailbox.id)
+            lines = ledger.ready_lines(connection, list(self._stages))
+        for job in lost:
+            self._metrics.reclaimed.labels(job.stage).inc()
+        for job in dying:
+            self._metrics.dead.labels(job.stage, Cause.CRASHED.value).inc()
+        if lost:
+            self._log.warning("jobs.reclaimed", jobs=len(lost), buried=len(dying))
+        return lines
+
+    def _go(self) -> None:
+        while not self._stop.wait(INTERVAL.total_seconds()):
+            try:
+                self._tick()
+            except SQLAlchemyError as error:
+                self._log.warning("sweep.failed", error=str(getattr(error, "orig", error)).splitlines()[0][:200])
+
+    def _tick(self) -> None:
+        lines = self.sweep()
+        if self._bells.was_wiped():
+            self._log.warning("broker.wiped", lines=len(lines))
+            self._bells.ring(lines)
+        if self._bells.are_heard:
+            self._bells.ring_unless_enough(lines)
+        else:
+            self._work_without_broker(lines)
+
+    def _work_without_broker(self, lines: set[Line]) -> None:
+        """Answer the lines in order of their lanes until nothing is ready, or the broker is back."""
+        while lines and not self._stop.is_set() and not self._bells.are_heard:
+            for line in sorted(lines, key=lambda line: (PRIORITY[line.lane], line.stage)):
+                self._answer(line)
+            lines = self.sweep()

@@ -1,0 +1,117 @@
+"""How each job of a batch ends: the judgement of results, waits and errors, and the settling of all of them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from dlq import letters
+from models.enums import Cause
+from pipeline.core import backoff
+from pipeline.runtime import ledger
+from pipeline.runtime.errors import NeedsAuthorization, Permanent, Throttled
+from pipeline.runtime.jobs import Job
+from pipeline.runtime.ledger import Delay, Line
+from pipeline.runtime.logs import get_logger
+from pipeline.runtime.metrics import Metrics
+from pipeline.stage import Again, Blocked, Stage
+
+_NEEDS_PERSON = text("""
+    UPDATE mailboxes SET state = 'auth_required', state_reason = :reason, last_sync_error = :reason
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND state <> 'auth_required'
+""")
+
+
+@dataclass(slots=True)
+class Verdict:
+    """How the held jobs of one batch end, and the lines that have ready rows because of it."""
+
+    done: list[int] = field(default_factory=list)
+    delays: list[Delay] = field(default_factory=list)
+    blocked: list[Job] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    deaths: list[letters.Death] = field(default_factory=list)
+    lines: set[Line] = field(default_factory=set)
+
+
+def judge(stage: Stage[Any, Any], job: Job, outcome: Again | Blocked | Exception, verdict: Verdict) -> None:
+    """Decide how a job that did not succeed goes on (reliability, section 2.2; mission-peers, section 1.5)."""
+    if isinstance(outcome, Again):
+        verdict.delays.append(Delay(job, outcome.delay, is_failure=False))
+    elif isinstance(outcome, Throttled):
+        verdict.delays.append(Delay(job, outcome.retry_after, is_failure=False))
+    elif isinstance(outcome, Blocked | NeedsAuthorization):
+        verdict.blocked.append(job)
+        verdict.reasons.append(outcome.reason if isinstance(outcome, Blocked) else str(outcome))
+    else:
+        _judge_error(stage, job, outcome, verdict)
+
+
+def _judge_error(stage: Stage[Any, Any], job: Job, error: Exception, verdict: Verdict) -> None:
+    if isinstance(error, (Permanent, *stage.permanent)):
+        verdict.deaths.append(letters.Death(job, Cause.PERMANENT, error, stage.by_occurrence))
+    elif job.failures + 1 >= stage.attempts:
+        verdict.deaths.append(letters.Death(job, Cause.EXHAUSTED, error, stage.by_occurrence))
+    else:
+        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+        wait = backoff.delay(job.failures + 1, base=stage.backoff, cap=stage.backoff_cap, jitter=jitter)
+        verdict.delays.append(Delay(job, wait, is_failure=True, error=letters.describe(error, Cause.EXHAUSTED)))
+
+
+def settle(connection: Connection, verdict: Verdict) -> None:
+    """Write how every job ends, in the transaction of the batch's effects."""
+    verdict.lines |= ledger.settle(connection, verdict.done)
+    ledger.postpone(connection, verdict.delays)
+    ledger.block(connection, [job.job_id for job in verdict.blocked])
+    mailboxes = [job.mailbox_id for job in verdict.blocked if job.mailbox_id]
+    if mailboxes:
+        connection.execute(_NEEDS_PERSON, {"ids": mailboxes, "reason": verdict.reasons[0]})
+    letters.bury(connection, verdict.deaths)
+
+
+def report(stage: str, verdict: Verdict, metrics: Metrics) -> None:
+    """Count and log what was committed."""
+    failed = sum(delay.is_failure for delay in verdict.delays)
+    for outcome, number in (
+        ("done", len(verdict.done)),
+        ("failed", failed),
+        ("again", len(verdict.delays) - failed),
+        ("blocked", len(verdict.blocked)),
+        ("dead", len(verdict.deaths)),
+    ):
+        if number:
+            metrics.runs.labels(stage, outcome).inc(number)
+    for death in verdict.deaths:
+        metrics.dead.labels(stage, death.cause.value).inc()
+    _log_unfinished(verdict)
+
+
+def _log_unfinished(verdict: Verdict) -> None:
+    log = get_logger()
+    for death in verdict.deaths:
+        log.error("job.buried", **_named(death.job), cause=death.cause.value, error=short(death.error))
+    for delay in verdict.delays:
+        said = None if delay.error is None else delay.error["text"][:200]
+        log.info(
+            "job.postponed",
+            **_named(delay.job),
+            seconds=round(delay.delay.total_seconds(), 3),
+            failure=delay.is_failure,
+            error=said,
+        )
+    for job, reason in zip(verdict.blocked, verdict.reasons, strict=True):
+        log.warning("job.blocked", **_named(job), reason=reason[:200])
+
+
+def _named(job: Job) -> dict[str, object]:
+    return {"key": job.key, "attempt": job.attempt, "trace_id": job.trace_id}
+
+
+def short(error: BaseException | None) -> str:
+    """Return an error in one line of at most 200 characters."""
+    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return f"{type(error).__name__}: {said}".splitlines()[0][:200]

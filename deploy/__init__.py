@@ -1,0 +1,1 @@
+"""How Fieldpost runs: one machine, containers, systemd, monitoring."""

@@ -1,0 +1,1 @@
+"""A realistic shared mailbox of field-service mail, built from a seed."""

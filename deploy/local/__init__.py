@@ -1,0 +1,1 @@
+"""Embedded PostgreSQL and Valkey under a small supervisor."""

@@ -1,0 +1,1 @@
+"""Tables, enumerations and migrations: what is stored."""

@@ -1,0 +1,275 @@
+"""Every word that a column may hold; the tables' CHECK constraints are made from these."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Provider(StrEnum):
+    """Where a mailbox lives."""
+
+    GMAIL = "gmail"
+    FILES = "files"
+
+
+class MailboxState(StrEnum):
+    """Whether a mailbox may be synchronised."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    AUTH_REQUIRED = "auth_required"
+
+
+class OccurrenceState(StrEnum):
+    """How far one sighting of a message has come; the completeness ledger counts these (architecture, section 4)."""
+
+    SEEN = "seen"
+    FETCHED = "fetched"
+    PARSED = "parsed"
+    STITCHED = "stitched"
+    ROUTED = "routed"
+    GONE = "gone"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+
+
+class RecipientSource(StrEnum):
+    """Which header named the original recipient (contract 001)."""
+
+    WORKSPACE_HEADER = "workspace_header"
+    DELIVERED_TO = "delivered_to"
+    X_ORIGINAL_TO = "x_original_to"
+    TO_CC_SCAN = "to_cc_scan"
+    UNKNOWN = "unknown"
+
+
+class Confidence(StrEnum):
+    """How far evidence is trusted (contract 001)."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class MachineKind(StrEnum):
+    """What kind of machine wrote a message."""
+
+    LOOP = "loop"  #: our own automatic mail, or mail that circles
+    BOUNCE = "bounce"  #: a report that a message was not (yet) delivered: RFC 3464
+    AUTO_REPLY = "auto_reply"  #: an automatic answer to one message: RFC 3834
+    MAILING_LIST = "mailing_list"  #: sent through a list: RFC 2919
+    BULK = "bulk"  #: sent to many
+    NOTIFICATION = "notification"  #: a machine's own message, such as an alarm: RFC 3834 "auto-generated"
+
+
+class Direction(StrEnum):
+    """Which way a message travelled."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class AddressRole(StrEnum):
+    """The header an address stood in."""
+
+    FROM = "from"
+    TO = "to"
+    CC = "cc"
+    REPLY_TO = "reply_to"
+
+
+class ReferenceKind(StrEnum):
+    """The header a reference stood in (RFC 5322, 3.6.4)."""
+
+    IN_REPLY_TO = "in_reply_to"
+    REFERENCES = "references"
+
+
+class BlobKind(StrEnum):
+    """What a stored content is."""
+
+    RAW = "raw"
+    ATTACHMENT = "attachment"
+
+
+class Disposition(StrEnum):
+    """How an attachment asked to be shown (RFC 2183)."""
+
+    ATTACHMENT = "attachment"
+    INLINE = "inline"
+
+
+class TicketStatus(StrEnum):
+    """The conversation's status (contract 001)."""
+
+    NEW = "new"
+    OPEN = "open"
+    PENDING = "pending"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+    SPAM = "spam"
+    MERGED = "merged"
+
+
+class DispatchState(StrEnum):
+    """Where the work of a ticket stands (contract 000)."""
+
+    NEW = "NEW"
+    NEEDS_INFO = "NEEDS_INFO"
+    TRIAGED = "TRIAGED"
+    APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
+    READY_TO_SCHEDULE = "READY_TO_SCHEDULE"
+    SCHEDULE_PROPOSED = "SCHEDULE_PROPOSED"
+    SCHEDULED = "SCHEDULED"
+    PENDING_CUSTOMER_CONFIRMATION = "PENDING_CUSTOMER_CONFIRMATION"
+    DISPATCHED = "DISPATCHED"
+    ON_SITE = "ON_SITE"
+    IN_PROGRESS = "IN_PROGRESS"
+    ON_HOLD = "ON_HOLD"
+    COMPLETED_PENDING_VERIFICATION = "COMPLETED_PENDING_VERIFICATION"
+    VERIFIED = "VERIFIED"
+    INVOICED = "INVOICED"
+    CLOSED = "CLOSED"
+    CANCELLED = "CANCELLED"
+
+
+class TicketPriority(StrEnum):
+    """How soon a ticket wants an answer (contract 001)."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class StitchReason(StrEnum):
+    """Why a message stands in its ticket."""
+
+    NEW_TICKET = "new_ticket"
+    REPLY_TOKEN = "reply_token"  # noqa: S105 - a reason, not a secret
+    IN_REPLY_TO = "in_reply_to"
+    REFERENCES = "references"
+    REFERENCED_BY = "referenced_by"
+    PROVIDER_THREAD = "provider_thread"
+
+
+class TriageMode(StrEnum):
+    """How cases are scored (contract 003)."""
+
+    BASELINE = "baseline"
+    CERTAINTY = "certainty"
+
+
+class SignalSource(StrEnum):
+    """Where a signal came from: contract 003's sources, and mail."""
+
+    CHARGER_API = "charger_api"
+    CITY_311 = "311"
+    UGC = "ugc"
+    MAIL = "mail"
+
+
+class SignalStatus(StrEnum):
+    """What a signal says of its asset (contract 003)."""
+
+    DOWN = "down"
+    DEGRADED = "degraded"
+    ONLINE = "online"
+    UNKNOWN = "unknown"
+
+
+class CaseState(StrEnum):
+    """Whether a case still gathers signals."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class RecommendedAction(StrEnum):
+    """What a case asks for (contract 003)."""
+
+    DISPATCH = "dispatch_field_tech"
+    RESET = "remote_reset"
+    VERIFY = "needs_verification"
+
+
+class RootCause(StrEnum):
+    """What the words of the signals point to (contract 003); on equal hits the earlier member wins."""
+
+    PAYMENT_TERMINAL = "payment_terminal"
+    CONNECTOR = "connector"
+    NETWORK = "network"
+    UNKNOWN = "unknown"
+
+
+class GridStress(StrEnum):
+    """Stress level derived from the priority (contract 003)."""
+
+    NORMAL = "normal"
+    ELEVATED = "elevated"
+    HIGH = "high"
+
+
+class TaskStatus(StrEnum):
+    """Whether a verification task is answered (contract 003)."""
+
+    OPEN = "open"
+    DONE = "done"
+
+
+class TaskResult(StrEnum):
+    """What a verification found (contract 003)."""
+
+    CONFIRMED_ISSUE = "confirmed_issue"
+    FALSE_ALARM = "false_alarm"
+    NEEDS_MORE_DATA = "needs_more_data"
+
+
+class WorkOrderState(StrEnum):
+    """Where a work order stands (contract 003; the technician's states of contract 004 build on these)."""
+
+    CREATED = "created"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class Lane(StrEnum):
+    """Which line a job stands in; earlier lanes go first."""
+
+    LIVE = "live"
+    REPAIR = "repair"
+    BACKFILL = "backfill"
+
+
+class JobState(StrEnum):
+    """Where a job stands; a finished job leaves the table."""
+
+    READY = "ready"
+    RUNNING = "running"
+    WAITING = "waiting"
+    BLOCKED = "blocked"
+    DEAD = "dead"
+
+
+class Cause(StrEnum):
+    """Why a job became a dead letter."""
+
+    PERMANENT = "permanent"
+    EXHAUSTED = "exhausted"
+    CRASHED = "crashed"
+    UNKNOWN_STAGE = "unknown_stage"
+
+
+class Resolution(StrEnum):
+    """How a dead letter ended."""
+
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+class BackfillState(StrEnum):
+    """Whether a listing is still going on."""
+
+    RUNNING = "running"
+    DONE = "done"

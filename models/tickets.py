@@ -1,0 +1,133 @@
+"""Tickets, the messages in them, the keys that stitch them, and the rules that route them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from models.base import created, key, metadata, word
+from models.enums import Confidence, Direction, DispatchState, StitchReason, TicketPriority, TicketStatus
+
+tickets = Table(
+    "tickets",
+    metadata,
+    key(),
+    Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("code", Text, nullable=False),
+    word("status", TicketStatus, TicketStatus.NEW),
+    word("dispatch_state", DispatchState, DispatchState.NEW),
+    word("priority", TicketPriority, TicketPriority.NORMAL),
+    Column("subject", Text, nullable=False),
+    Column("subject_norm", Text, nullable=False),
+    Column("requester_email", Text),
+    Column("requester_name", Text),
+    Column("queue_id", Uuid, ForeignKey("queues.id")),
+    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("first_message_at", DateTime(timezone=True), nullable=False),
+    Column("last_message_at", DateTime(timezone=True), nullable=False),
+    Column("last_activity_at", DateTime(timezone=True), nullable=False),
+    Column("closed_at", DateTime(timezone=True)),
+    Column("merged_into", Uuid, ForeignKey("tickets.id")),
+    #: Set once, by the ticket's first message: routing never decides twice.
+    Column("routed_at", DateTime(timezone=True)),
+    Column("response_due_at", DateTime(timezone=True)),
+    Column("resolution_due_at", DateTime(timezone=True)),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),
+    created(),
+    UniqueConstraint("org_id", "code"),
+    CheckConstraint("(status = 'merged') = (merged_into IS NOT NULL)", name="merged_into_when_merged"),
+    CheckConstraint("(status IN ('closed', 'spam', 'merged')) = (closed_at IS NOT NULL)", name="closed_when_ended"),
+    CheckConstraint("merged_into <> id", name="not_into_itself"),
+    Index("ix_tickets_inbox", "org_id", "status", text("last_activity_at DESC"), text("id DESC")),
+)
+
+ticket_messages = Table(
+    "ticket_messages",
+    metadata,
+    Column("message_id", BigInteger, ForeignKey("messages.id"), primary_key=True),
+    Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("ticket_id", Uuid, ForeignKey("tickets.id"), nullable=False),
+    word("reason", StitchReason),
+    word("confidence", Confidence),
+    Column("evidence", Text),
+    Column("linked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index(None, "ticket_id"),
+)
+
+#: One row per Message-ID, reference, provider thread or token ever named; the forest of the union-find.
+thread_keys = Table(
+    "thread_keys",
+    metadata,
+    Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    #: First 16 bytes of SHA-256 over kind and value: flat cost for hostile ids of any length.
+    Column("digest", LargeBinary, nullable=False),
+    Column("ticket_id", Uuid, ForeignKey("tickets.id"), nullable=False),
+    PrimaryKeyConstraint("org_id", "digest"),
+    Index(None, "ticket_id"),
+)
+
+allowlist = Table(
+    "recipient_allowlist",
+    metadata,
+    key(),
+    Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("pattern", Text, nullable=False),
+    Column("is_enabled", Boolean, nullable=False, server_default=text("true")),
+    created(),
+    UniqueConstraint("org_id", "pattern"),
+    CheckConstraint("pattern <> ''", name="pattern_not_blank"),
+)
+
+routing_rules = Table(
+    "routing_rules",
+    metadata,
+    key(),
+    Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("name", Text, nullable=False, server_default=text("''")),
+    Column("is_enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("priority", Integer, nullable=False, server_default=text("100")),
+    Column("match_recipient_pattern", Text),
+    Column("match_sender_domain_pattern", Text),
+    Column("match_sender_email_pattern", Text),
+    Column("match_subject_pattern", Text),
+    word("match_direction", Direction, nullable=True),
+    Column("queue_id", Uuid, ForeignKey("queues.id")),
+    word("set_status", TicketStatus, nullable=True),
+    word("set_priority", TicketPriority, nullable=True),
+    Column("add_tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("auto_close", Boolean, nullable=False, server_default=text("false")),
+    created(),
+    CheckConstraint("priority BETWEEN 0 AND 10000", name="priority_range"),
+    Index(None, "org_id", "priority", "id", postgresql_where=text("is_enabled")),
+)
+
+events = Table(
+    "events",
+    metadata,
+    key(),
+    Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("ticket_id", Uuid, ForeignKey("tickets.id")),
+    Column("kind", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("actor", Text, nullable=False, server_default=text("'system'")),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("trace_id", Text),
+    Index(None, "ticket_id", "id"),
+)

@@ -1,0 +1,1 @@
+"""The only package that knows FastAPI: the ops API and the `fieldpost` command."""

@@ -1,0 +1,112 @@
+"""The one table of access: every route with who may use it, on whose objects, and what it demands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Permission(StrEnum):
+    """What a signed-in person may do."""
+
+    OWN_SESSION = "session.own"
+    MAILBOXES_READ = "mailboxes.read"
+    MAILBOXES_SYNC = "mailboxes.sync"
+    OPS_READ = "ops.read"
+    DEAD_LETTERS_READ = "dead_letters.read"
+    DEAD_LETTERS_RESOLVE = "dead_letters.resolve"
+
+
+class Role(StrEnum):
+    """Who a person is in an organization (contract 001)."""
+
+    ADMIN = "admin"
+    AGENT = "agent"
+    VIEWER = "viewer"
+
+
+class Scope(StrEnum):
+    """What a route touches: an object of another organization is answered as if it did not exist."""
+
+    PROCESS = "process"
+    SESSION = "session"
+    ORGANIZATION = "organization"
+    MAILBOX = "mailbox"
+    DEAD_LETTER = "dead_letter"
+
+
+#: Contract 001: admins operate mailboxes and jobs; agents and viewers work with tickets.
+ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
+    {
+        Role.ADMIN: frozenset(Permission),
+        Role.AGENT: frozenset({Permission.OWN_SESSION}),
+        Role.VIEWER: frozenset({Permission.OWN_SESSION}),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One row: a route without a permission is public."""
+
+    method: str
+    path: str
+    scope: Scope
+    permission: Permission | None = None
+    #: The double-submitted token and the same origin are demanded.
+    needs_csrf: bool = False
+    #: Counted against the limit of its client's address.
+    is_limited: bool = False
+    #: The setting that must be true; otherwise the route does not exist.
+    switch: str | None = None
+    #: What a refusal in words is answered with: bad input, or the state of the object.
+    refusal: int = 400
+
+    @property
+    def is_public(self) -> bool:
+        """True when no session is needed."""
+        return self.permission is None
+
+
+def _public(
+    method: str, path: str, *, needs_csrf: bool = False, is_limited: bool = False, switch: str | None = None
+) -> Access:
+    return Access(method, path, Scope.PROCESS, None, needs_csrf, is_limited, switch)
+
+
+def _read(path: str, scope: Scope, permission: Permission) -> Access:
+    return Access("GET", path, scope, permission)
+
+
+def _change(path: str, scope: Scope, permission: Permission, *, is_limited: bool = False) -> Access:
+    return Access("POST", path, scope, permission, needs_csrf=True, is_limited=is_limited, refusal=409)
+
+
+ROWS = (
+    _public("GET", "/openapi.json"),
+    _public("GET", "/healthz"),
+    _public("GET", "/readyz"),
+    _public("GET", "/metrics", switch="enable_prometheus_metrics"),
+    _public("GET", "/auth/csrf", is_limited=True),
+    _public("POST", "/auth/dev/login", needs_csrf=True, is_limited=True, switch="allow_dev_login"),
+    _change("/auth/logout", Scope.SESSION, Permission.OWN_SESSION, is_limited=True),
+    _read("/me", Scope.SESSION, Permission.OWN_SESSION),
+    _read("/mailboxes", Scope.ORGANIZATION, Permission.MAILBOXES_READ),
+    _change("/mailboxes/{mailbox_id}/sync/backfill", Scope.MAILBOX, Permission.MAILBOXES_SYNC),
+    _change("/mailboxes/{mailbox_id}/sync/history", Scope.MAILBOX, Permission.MAILBOXES_SYNC),
+    _read("/mailboxes/{mailbox_id}/sync/status", Scope.MAILBOX, Permission.MAILBOXES_READ),
+    _change("/mailboxes/{mailbox_id}/sync/pause", Scope.MAILBOX, Permission.MAILBOXES_SYNC),
+    _change("/mailboxes/{mailbox_id}/sync/resume", Scope.MAILBOX, Permission.MAILBOXES_SYNC),
+    _read("/ops/mailboxes/sync", Scope.ORGANIZATION, Permission.OPS_READ),
+    _read("/ops/messages/collisions", Scope.ORGANIZATION, Permission.OPS_READ),
+    _read("/ops/metrics/overview", Scope.ORGANIZATION, Permission.OPS_READ),
+    _read("/ops/jobs/dlq", Scope.ORGANIZATION, Permission.DEAD_LETTERS_READ),
+    _read("/ops/jobs/dlq/groups", Scope.ORGANIZATION, Permission.DEAD_LETTERS_READ),
+    _change("/ops/jobs/{job_id}/replay", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
+    _change("/ops/jobs/{job_id}/discard", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
+)
+
+#: Every row by method and path.
+TABLE: Mapping[tuple[str, str], Access] = MappingProxyType({(row.method, row.path): row for row in ROWS})

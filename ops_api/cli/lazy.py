@@ -1,0 +1,73 @@
+"""A group of commands that imports a command only when it is run: `fieldpost parse` needs no database."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: the module of `ops_api.cli` that holds its `app`, a sentence, and the panel it is listed in."""
+
+    module: str
+    sentence: str
+    panel: str
+
+
+_RUN, _MAIL, _LOOK, _REPAIR = "Run", "Mail", "Look", "Repair"
+
+COMMANDS: Mapping[str, Entry] = MappingProxyType(
+    {
+        "up": Entry("up", "Run everything on this machine: database, broker, workers, API and console.", _RUN),
+        "migrate": Entry("migrate", "Bring the database's tables up to this version.", _RUN),
+        "api": Entry("api", "Run the HTTP API and the console alone.", _RUN),
+        "worker": Entry("worker", "Run one worker alone.", _RUN),
+        "schedule": Entry("schedule", "Ask for the changes of every mailbox at a steady pace.", _RUN),
+        "import": Entry("importing", "Bring in mail from files, and prove that all of it arrived.", _MAIL),
+        "mailbox": Entry("mailbox", "Add, list, pause and resume mailboxes.", _MAIL),
+        "backfill": Entry("backfill", "List a mailbox and read what is not here yet.", _MAIL),
+        "history": Entry("history", "Read what changed in a mailbox since the last time.", _MAIL),
+        "export": Entry("export", "Write out tickets, messages or work orders, one JSON object per line.", _MAIL),
+        "status": Entry("status", "Show how mailboxes stand, how fast they go, and why they wait.", _LOOK),
+        "audit": Entry("audit", "Compare every id at the provider with the ledger.", _LOOK),
+        "parse": Entry("parse", "Show what is understood of mail in files; stores nothing.", _LOOK),
+        "dlq": Entry("dlq", "Look at dead letters, replay or discard them.", _REPAIR),
+        "doctor": Entry("doctor", "Check settings, connections, tables, clocks and disk; say what to do.", _REPAIR),
+    }
+)
+
+
+class _Listed(TyperCommand):
+    """A command as it is listed; the real one is imported when it is run."""
+
+    def __init__(self, name: str, entry: Entry) -> None:
+        super().__init__(name, help=entry.sentence, rich_help_panel=entry.panel)
+        self.entry = entry
+
+
+class LazyGroup(TyperGroup):
+    """Lists every command of `COMMANDS`, and imports one when it is run."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: _Listed(name, entry) for name, entry in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the real command in place of the listed one."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load(command), rest
+
+
+def _load(command: Any) -> Any:
+    if not isinstance(command, _Listed):
+        return command
+    found = get_command(importlib.import_module(f"ops_api.cli.{command.entry.module}").app)
+    found.name = command.name
+    return found

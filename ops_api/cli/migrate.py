@@ -1,0 +1,29 @@
+"""`fieldpost migrate`: brings the tables up to this version."""
+
+from __future__ import annotations
+
+import typer
+
+from models import schema
+from ops_api.cli.options import AsJson, Data
+from ops_api.cli.output import print_json
+from ops_api.cli.session import begin, open_runtime
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def migrate(data: Data = None, as_json: AsJson = False) -> None:
+    """Bring the database's tables up to this version; harmless when they are, and when several run at once.
+
+    Example: FIELDPOST_DATABASE_URL=postgresql://app@db/fieldpost fieldpost migrate
+
+    Exit codes: 0 the tables are those of this version, 2 bad input or configuration.
+    """
+    settings, where = begin("migrate", data)
+    with open_runtime(settings, where, create=True) as runtime, runtime.db.begin() as connection:
+        revision = schema.current(connection)
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        print(f"the tables are at migration {revision}")

@@ -1,0 +1,24 @@
+"""The options that many commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+Data: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder of the embedded database, the raw mail and the logs; FIELDPOST_DATA_DIR, else a folder of the "
+        "user's own.",
+        show_default=False,
+    ),
+]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="End with one JSON value on stdout; everything else goes to stderr.")
+]
+Mailbox: TypeAlias = Annotated[str, typer.Argument(metavar="MAILBOX", help="Its address or id.", show_default=False)]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

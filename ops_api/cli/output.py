@@ -1,0 +1,74 @@
+"""How commands speak: results to stdout as JSON or tables, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def to_stdout() -> Console:
+    """Return the console for results."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def to_stderr() -> Console:
+    """Return the console for progress and remarks."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def remark(said: str) -> None:
+    """Tell something beside the result, as a line on stderr."""
+    to_stderr().print(escape(said))
+
+
+def print_json(value: object) -> None:
+    """Write one JSON value as one line to stdout, whatever the terminal's encoding is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Write a table to stdout, or the sentence `empty` when there is no row; None is shown as a dash."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape("-" if cell is None else str(cell)) for cell in row))
+    to_stdout().print(table if table.row_count else empty)
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Write names and values below each other; a value of None is left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in fields:
+        if value is not None:
+            grid.add_row(name, escape(str(value)))
+    to_stdout().print(grid)
+
+
+def ago(then: datetime | None, now: datetime) -> str | None:
+    """Return how long ago something was, in words; None when it never was."""
+    return None if then is None else f"{span(now - then)} ago"
+
+
+def span(duration: timedelta) -> str:
+    """Return a duration with its two largest units, such as "3 min 20 s"."""
+    seconds = max(0, round(duration.total_seconds()))
+    units = (("d", seconds // 86_400), ("h", seconds // 3600 % 24), ("min", seconds // 60 % 60), ("s", seconds % 60))
+    found = [f"{number} {unit}" for unit, number in units if number]
+    return " ".join(found[:2]) or "0 s"
+
+
+def line_of(said: str, limit: int = 160) -> str:
+    """Return the first line of a text, cut to `limit` characters."""
+    first = (said.strip().splitlines() or [""])[0]
+    return first if len(first) <= limit else first[: limit - 1] + "…"

@@ -1,0 +1,189 @@
+"""Where a command works: settings completed, servers found or started, the database migrated and open."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy.exc import DBAPIError
+
+from deploy.local.attach import attach
+from deploy.local.layout import DataDir, check_version, default_data_dir, told
+from deploy.local.lock import Endpoints
+from deploy.local.signals import stop_signals_blocked
+from deploy.local.supervisor import Supervisor
+from models import schema
+from ops_api.cli.output import remark
+from pipeline.adapters.clock import SystemClock
+from pipeline.runtime.db import Database, is_passing
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.logs import set_up_logs
+from pipeline.runtime.settings import Settings, environment, read_settings
+
+_SECRET_FILE = "secret.key"  # noqa: S105 - a file's name
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a command works with: `settings` name the servers, the blob store, the data folder and the secret key.
+
+    `is_own` says that the servers live only as long as this command.
+    """
+
+    settings: Settings
+    data: DataDir
+    db: Database
+    is_own: bool
+    clock: SystemClock
+
+
+def begin(process: str, data: Path | None) -> tuple[Settings, DataDir]:
+    """Read the settings, send logs to stderr, and say where data lies; the first step of every command."""
+    settings = read_settings()
+    set_up_logs(settings.log_format, "warning", process)
+    return settings, data_dir(settings, data)
+
+
+def data_dir(settings: Settings, data: Path | None) -> DataDir:
+    """Return the data folder: the one given, else that of the settings, else the user's own; creates nothing."""
+    found = data or settings.data_dir or default_data_dir(os.geteuid() == 0, environment())
+    return DataDir.at(found)
+
+
+@contextmanager
+def open_runtime(settings: Settings, data: DataDir, *, start: bool = True, create: bool = False) -> Iterator[Runtime]:
+    """Open the database that the settings, a running `fieldpost up` or, with `start`, embedded servers give.
+
+    Servers started here stop at the end of the block. With `create` a new data folder is filled and missing migrations
+    are applied wherever the database is; without, only in servers started here. Raises `UserError` in words.
+    """
+    with ExitStack() as stack:
+        endpoints, is_own = stack.enter_context(_servers(settings, data, start=start, create=create))
+        complete = fill(settings, data, endpoints)
+        assert complete.database_url is not None
+        db = stack.enter_context(closing(Database(complete.database_url, "command", pool_size=4)))
+        stack.enter_context(_trouble_in_words())
+        db.check()
+        prepare(db, apply=create or is_own)
+        yield Runtime(complete, data, db, is_own, SystemClock())
+
+
+def open_long(settings: Settings) -> Database:
+    """Return the database for statements that may take long; close it afterwards."""
+    assert settings.database_url is not None
+    return Database(settings.database_url, "command", pool_size=1, statement_timeout=timedelta(hours=6))
+
+
+def prepare(db: Database, *, apply: bool) -> None:
+    """See to it that the tables are those of this version: apply what is missing, or raise `UserError`."""
+    newest = schema.newest()
+    with db.begin() as connection:
+        current = schema.current(connection)
+        if current == newest:
+            return
+        if apply:
+            schema.migrate(connection)
+            return
+    stands = "has no tables yet" if current is None else f"is at migration {current}, this version needs {newest}"
+    raise UserError(f"the database {stands}; run `fieldpost migrate`")
+
+
+def find_endpoints(settings: Settings, data: DataDir) -> Endpoints | None:
+    """Return the servers: what the settings name wins, the rest is that of a running `fieldpost up`; None without."""
+    database_url, redis_url = settings.database_url, settings.redis_url
+    if database_url and redis_url:
+        return Endpoints(database_url, redis_url)
+    found = attach(data.path)
+    return None if found is None else Endpoints(database_url or found.database_url, redis_url or found.redis_url)
+
+
+def fill(settings: Settings, data: DataDir, endpoints: Endpoints) -> Settings:
+    """Return the settings with everything a role needs: servers, blob store, data folder and secret key."""
+    return settings.model_copy(
+        update={
+            "database_url": endpoints.database_url,
+            "redis_url": endpoints.redis_url,
+            "blob_url": settings.blob_url or data.blobs.as_uri(),
+            "data_dir": data.path,
+            "secret_key": settings.secret_key or _secret_key(settings, data),
+        }
+    )
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """Return the whole environment of a role's process: this one's, and the settings as they were completed."""
+    named = {
+        "FIELDPOST_DATABASE_URL": settings.database_url,
+        "FIELDPOST_REDIS_URL": settings.redis_url,
+        "FIELDPOST_BLOB_URL": settings.blob_url,
+        "FIELDPOST_DATA_DIR": None if settings.data_dir is None else str(settings.data_dir),
+        "FIELDPOST_SECRET_KEY": None if settings.secret_key is None else settings.secret_key.get_secret_value(),
+    }
+    return environment() | {name: value for name, value in named.items() if value is not None}
+
+
+@contextmanager
+def _servers(settings: Settings, data: DataDir, *, start: bool, create: bool) -> Iterator[tuple[Endpoints, bool]]:
+    found = find_endpoints(settings, data)
+    if found is not None:
+        yield found, False
+        return
+    if not start:
+        raise UserError(
+            f"nothing runs in {data.path}: start it with `fieldpost up --data {data.path}`, or set "
+            "FIELDPOST_DATABASE_URL and FIELDPOST_REDIS_URL"
+        )
+    if not create and settings.database_url is None and not data.pgdata.exists():
+        raise UserError(
+            f"there is no data in {data.path} yet: import mail with `fieldpost import`, start with `fieldpost up`, "
+            "or name another folder with --data"
+        )
+    check_version(data, None)
+    supervisor = Supervisor(data.path, database_url=settings.database_url, redis_url=settings.redis_url)
+    supervisor.start()
+    try:
+        yield supervisor.endpoints, True
+    finally:
+        # An impatient second Ctrl-C must not leave the servers half stopped.
+        with stop_signals_blocked():
+            supervisor.stop()
+
+
+def _secret_key(settings: Settings, data: DataDir) -> SecretStr | None:
+    """Return the data folder's own key, made once; in production with servers of one's own the settings must say it."""
+    path = data.path / _SECRET_FILE
+    if not path.exists() and settings.database_url and settings.environment == "production":
+        return None
+    with told(path):
+        data.create()
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return SecretStr(path.read_text(encoding="ascii").strip())
+        key = secrets.token_urlsafe(32)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(f"{key}\n")
+    return SecretStr(key)
+
+
+@contextmanager
+def _trouble_in_words() -> Iterator[None]:
+    """Turn a database that went away into one clear line; any other database error is a defect and stays one."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_passing(error):
+            raise
+        raise UserError(f"the database stopped answering: {str(error.orig).strip()}; try again") from None
+
+
+def warn_without_workers(workers: int) -> None:
+    """Say that nobody works, when that is so."""
+    if not workers:
+        remark("no worker is alive: the work waits until `fieldpost up` or `fieldpost worker` runs")

@@ -1,0 +1,107 @@
+"""What handlers are given: the process's services, one transaction, who asks, and which of their objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Path, Request
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
+
+from models.queries import overview
+from ops_api.answers import Refusal
+from ops_api.cursors import Cursors
+from ops_api.limits import Limits, RateLimit
+from ops_api.probes import Readiness
+from ops_api.sessions import Session, Sessions
+from pipeline.runtime.db import Database
+from pipeline.runtime.settings import Settings
+
+#: Transactions at once. Whoever waits for one holds no thread, so those who have one can always go on; the pool is
+#: larger by two, for probes.
+TRANSACTIONS = 10
+_LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything one API process is made of."""
+
+    settings: Settings
+    limits: Limits
+    db: Database
+    sessions: Sessions
+    cursors: Cursors
+    auth_limit: RateLimit
+    readiness: Readiness
+    registry: CollectorRegistry
+
+
+async def services_of(request: Request) -> Services:
+    """Return the services of the app that answers."""
+    found: Services = request.app.state.services
+    return found
+
+
+async def session_of(request: Request) -> Session:
+    """Return who asks; the guard let nobody through without a session where one is needed."""
+    found: Session | None = request.state.session
+    if found is None:
+        raise Refusal(401, "sign in first")
+    return found
+
+
+Provided = Annotated[Services, Depends(services_of)]
+SignedIn = Annotated[Session, Depends(session_of)]
+
+
+def transaction(services: Provided) -> Iterator[Connection]:
+    """Open the request's one transaction.
+
+    It ends before the answer is sent (`scope="function"`), so a commit that fails is an error and never a success.
+    """
+    with services.db.begin() as connection:
+        yield connection
+
+
+Transaction = Annotated[Connection, Depends(transaction, scope="function", max_concurrency=TRANSACTIONS)]
+
+
+def own_mailbox(mailbox_id: UUID, session: SignedIn, connection: Transaction) -> UUID:
+    """Return the mailbox of the path when it belongs to the session's organization; 404 otherwise."""
+    if not overview.is_own_mailbox(connection, session.org_id, mailbox_id):
+        raise Refusal(404, "your organization has no such mailbox")
+    return mailbox_id
+
+
+@dataclass(frozen=True, slots=True)
+class DeadJob:
+    """A dead job of the session's organization, with its open letter."""
+
+    job_id: int
+    letter_id: int
+
+
+def dead_job(
+    job_id: Annotated[str, Path(max_length=64, description="The id of a dead job, as listed.")],
+    session: SignedIn,
+    connection: Transaction,
+) -> DeadJob:
+    """Return the dead job of the path; 404 when there is none, when it is another's, or when it is resolved already."""
+    number = int(job_id) if job_id.isascii() and job_id.isdecimal() else 0
+    letter_id = overview.open_letter_id(connection, session.org_id, number) if 0 < number <= _LARGEST_ID else None
+    if letter_id is None:
+        raise gone(job_id)
+    return DeadJob(number, letter_id)
+
+
+def gone(job_id: object) -> Refusal:
+    """Return the refusal for a job that is not dead (any more)."""
+    return Refusal(404, f"your organization has no dead job {job_id}; it may have been replayed or discarded already")
+
+
+OwnMailbox = Annotated[UUID, Depends(own_mailbox, scope="function")]
+OwnDeadJob = Annotated[DeadJob, Depends(dead_job, scope="function")]

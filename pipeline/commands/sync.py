@@ -1,0 +1,100 @@
+"""What operators ask of a mailbox's synchronisation: backfill, history, pause, resume."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from models.enums import Lane, MailboxState, Provider
+from pipeline.runtime import ledger
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.jobs import Emit
+
+_MAILBOX = text("SELECT id, org_id, address, provider, state, history_id FROM mailboxes WHERE id = :id FOR UPDATE")
+_LIST = text("""
+    INSERT INTO backfills (mailbox_id, since) VALUES (:id, :since)
+        ON CONFLICT (mailbox_id) WHERE state = 'running'
+        DO UPDATE SET since = CASE WHEN backfills.since IS NULL OR excluded.since IS NULL THEN NULL
+                                   ELSE least(backfills.since, excluded.since) END,
+                      cursor = CASE WHEN backfills.since IS NOT NULL
+                                     AND (excluded.since IS NULL OR excluded.since < backfills.since)
+                                    THEN NULL ELSE backfills.cursor END
+""")
+_PAUSE = text("""
+    UPDATE mailboxes SET state = 'paused', state_reason = :reason, paused_until = now() + :duration
+     WHERE id = :id AND state <> 'auth_required' RETURNING paused_until
+""")
+_RESUME = text("""
+    UPDATE mailboxes SET state = 'active', state_reason = NULL, paused_until = NULL WHERE id = :id AND state <> 'active'
+""")
+_JOB = text("SELECT id FROM jobs WHERE stage = :stage AND key = :key")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox whose row is locked by this transaction."""
+
+    org_id: UUID
+    address: str
+    provider: Provider
+    state: MailboxState
+    history_id: int | None
+
+
+def request_backfill(connection: Connection, mailbox_id: UUID, since: datetime | None = None) -> int | None:
+    """Ask for a listing of the whole mailbox, or back to `since`; return the job's id.
+
+    While one is running this joins it, reaching further back when asked. A paused mailbox keeps the wish.
+    """
+    mailbox = _locked(connection, mailbox_id)
+    connection.execute(_LIST, {"id": mailbox_id, "since": since})
+    return _put(connection, "backfill", mailbox.org_id, mailbox_id, Lane.BACKFILL)
+
+
+def request_history(connection: Connection, mailbox_id: UUID) -> int | None:
+    """Ask for the changes since the cursor; return the job's id. Without a cursor this lists the mailbox first."""
+    mailbox = _locked(connection, mailbox_id)
+    if mailbox.provider == Provider.FILES:
+        raise UserError(f"{mailbox.address} reads files, which have no history; import them again instead")
+    return _put(connection, "history", mailbox.org_id, mailbox_id, Lane.LIVE)
+
+
+def pause(connection: Connection, mailbox_id: UUID, duration: timedelta, reason: str) -> datetime:
+    """Stop reading a mailbox for a while; nothing is lost meanwhile. Returns when it goes on by itself."""
+    _locked(connection, mailbox_id)
+    until = connection.execute(
+        _PAUSE, {"id": mailbox_id, "duration": duration, "reason": reason or "paused by an operator"}
+    ).scalar_one_or_none()
+    if until is None:
+        raise UserError("the mailbox waits for authorization and reads nothing; connect it again instead of pausing it")
+    found: datetime = until
+    return found
+
+
+def resume(connection: Connection, mailbox_id: UUID) -> int | None:
+    """Read a mailbox again at once: its parked jobs become ready and history is asked for; return that job's id."""
+    mailbox = _locked(connection, mailbox_id)
+    connection.execute(_RESUME, {"id": mailbox_id})
+    ledger.unblock(connection, mailbox_id)
+    ledger.hasten(connection, mailbox_id)
+    if mailbox.provider == Provider.FILES or mailbox.history_id is None:
+        return None
+    return _put(connection, "history", mailbox.org_id, mailbox_id, Lane.LIVE)
+
+
+def _locked(connection: Connection, mailbox_id: UUID) -> Mailbox:
+    row = connection.execute(_MAILBOX, {"id": mailbox_id}).one_or_none()
+    if row is None:
+        raise UserError(f"unknown mailbox {mailbox_id}")
+    return Mailbox(row.org_id, row.address, Provider(row.provider), MailboxState(row.state), row.history_id)
+
+
+def _put(connection: Connection, stage: str, org_id: UUID, mailbox_id: UUID, lane: Lane) -> int | None:
+    key = str(mailbox_id)
+    ledger.put(connection, [Emit(stage, key, org_id, mailbox_id, lane, 0, secrets.token_hex(16))])
+    found: int | None = connection.execute(_JOB, {"stage": stage, "key": key}).scalar_one_or_none()
+    return found

@@ -1,0 +1,194 @@
+"""A raw mail as a value: who wrote what to whom, with which files, and what was odd about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.core import addresses, fingerprints, headers, html, parts, recipients, structure
+from pipeline.core.addresses import Address
+from pipeline.core.flags import Flag
+from pipeline.core.headers import Fields
+from pipeline.core.parts import Attachment, Content
+from pipeline.core.recipients import PRECEDENCE, Recipient
+from pipeline.core.text import TEXT_LIMIT, clean, snippet, subject_norm
+
+__all__ = ["Address", "Attachment", "Flag", "Parsed", "Recipient", "Unreadable", "describe", "parse"]
+
+PARSER_VERSION = 1
+
+
+class Unreadable(ValueError):
+    """There is nothing in the mail that could be understood: it is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One understood mail. Every string fits PostgreSQL text, JSON and UTF-8.
+
+    `date` is in UTC; `message_id` and the other ids have the form "<...>"; `html` is the safe subset, None when the
+    mail has no HTML; `text` comes from the HTML when there is no text part; `headers` maps lower-case names to decoded
+    values in order; `flags` are sorted; `fingerprint` and `signature` are hex SHA-256 (`pipeline.core.fingerprints`).
+    """
+
+    subject: str
+    subject_norm: str
+    from_: tuple[Address, ...]
+    to: tuple[Address, ...]
+    cc: tuple[Address, ...]
+    reply_to: tuple[Address, ...]
+    date: datetime | None
+    message_id: str | None
+    in_reply_to: tuple[str, ...]
+    references: tuple[str, ...]
+    text: str
+    html: str | None
+    snippet: str
+    attachments: tuple[Attachment, ...]
+    recipient: Recipient
+    headers: Mapping[str, tuple[str, ...]]
+    flags: tuple[str, ...]
+    fingerprint: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Bodies:
+    text: str
+    html: str | None
+    flags: frozenset[Flag]
+
+
+def parse(raw: bytes) -> Parsed:
+    """Understand one raw mail (RFC 5322, MIME), however damaged; the same bytes always give the same value.
+
+    Raises `Unreadable` only when `raw` is empty or blank. What had to be guessed, cut or left out is in `flags`.
+    """
+    if not raw.strip():
+        raise Unreadable("the mail is empty")
+    root, structure_flags = structure.read(raw)
+    fields = headers.collect(root.items_seen)
+    content = parts.extract(root)
+    bodies = _bodies(content)
+    people, people_flags = _people(fields)
+    return _parsed(fields, people, content, bodies, structure_flags | people_flags)
+
+
+def describe(parsed: Parsed) -> dict[str, object]:
+    """Return what `fieldpost parse` prints about one mail, as JSON values."""
+    return {
+        "subject": parsed.subject,
+        "from": parsed.from_[0].address if parsed.from_ else None,
+        "to": [person.address for person in parsed.to],
+        "cc": [person.address for person in parsed.cc],
+        "reply_to": [person.address for person in parsed.reply_to],
+        "date": parsed.date.isoformat() if parsed.date else None,
+        "message_id": parsed.message_id,
+        "in_reply_to": parsed.in_reply_to[0] if parsed.in_reply_to else None,
+        "references": list(parsed.references),
+        "text": parsed.text,
+        "html": parsed.html is not None,
+        "attachments": [
+            {
+                "filename": attachment.filename,
+                "content_type": attachment.content_type,
+                "size": attachment.size,
+                "sha256": attachment.sha256,
+            }
+            for attachment in parsed.attachments
+        ],
+        "recipient": {
+            "address": parsed.recipient.address,
+            "source": parsed.recipient.source.value,
+            "confidence": parsed.recipient.confidence.value,
+        },
+        "flags": list(parsed.flags),
+    }
+
+
+def _parsed(
+    fields: Fields,
+    people: Mapping[str, tuple[Address, ...]],
+    content: Content,
+    bodies: _Bodies,
+    flags: frozenset[Flag],
+) -> Parsed:
+    subject = clean(headers.subject(fields))
+    normalised = subject_norm(subject)
+    date, date_flags = headers.date(fields)
+    message_id = headers.message_id(fields)
+    values, guessed = headers.decoded(fields)
+    listed = {name: tuple(person.address for person in found) for name, found in people.items()}
+    hashes = [attachment.sha256 for attachment in content.attachments]
+    body = bodies.text.strip() or content.html
+    own = {
+        Flag.CHARSET_GUESSED: guessed,
+        Flag.NO_HEADERS: not values,
+        Flag.NO_MESSAGE_ID: message_id is None,
+    }
+    observed = flags | date_flags | content.flags | bodies.flags | {flag for flag, holds in own.items() if holds}
+    return Parsed(
+        subject=subject,
+        subject_norm=normalised,
+        from_=people["from"],
+        to=people["to"],
+        cc=people["cc"],
+        reply_to=people["reply-to"],
+        date=date,
+        message_id=message_id,
+        in_reply_to=headers.message_ids(fields.flat("in-reply-to"), strict=True),
+        references=headers.message_ids(fields.flat("references")),
+        text=bodies.text,
+        html=bodies.html,
+        snippet=snippet(bodies.text, subject),
+        attachments=content.attachments,
+        recipient=recipients.resolve(listed),
+        headers=values,
+        flags=tuple(sorted(flag.value for flag in observed)),
+        fingerprint=fingerprints.fingerprint(
+            sender=listed["from"][0] if listed["from"] else None,
+            subject_norm=normalised,
+            date=date,
+            body=body,
+            attachment_hashes=hashes,
+        ),
+        signature=fingerprints.signature(
+            message_id=message_id,
+            date=date,
+            senders=listed["from"],
+            to=listed["to"],
+            cc=listed["cc"],
+            reply_to=listed["reply-to"],
+            subject_norm=normalised,
+            body=body,
+            attachment_hashes=hashes,
+        ),
+    )
+
+
+def _people(fields: Fields) -> tuple[dict[str, tuple[Address, ...]], frozenset[Flag]]:
+    people: dict[str, tuple[Address, ...]] = {}
+    flags: set[Flag] = set()
+    for name in ("from", "reply-to", *(name for name, _, _ in PRECEDENCE)):
+        people[name], cut = addresses.read(fields.flat(name))
+        if cut:
+            flags.add(Flag.TOO_MANY_ADDRESSES)
+    return people, frozenset(flags)
+
+
+def _bodies(content: Content) -> _Bodies:
+    flags: set[Flag] = set()
+    text, safe = content.text, None
+    if content.html:
+        safe, cut = html.sanitise(content.html)
+        safe = clean(safe)
+        if cut:
+            flags.add(Flag.HTML_TRUNCATED)
+        if not text:
+            text = clean(html.to_text(content.html))
+            flags.add(Flag.HTML_ONLY)
+    if len(text) > TEXT_LIMIT:
+        text = text[:TEXT_LIMIT]
+        flags.add(Flag.TEXT_TRUNCATED)
+    return _Bodies(text, safe, frozenset(flags))

@@ -1,0 +1,330 @@
+"""Routing of new tickets: recipient allowlist, ordered rules, and the decision with its reason (contract 001)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+import re2
+
+from models.enums import Direction
+
+#: Longer subjects and addresses are judged by their beginning.
+INPUT_LIMIT = 65_536
+PATTERN_LIMIT = 1_000
+
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
+_WILD = frozenset("*?[")
+
+Test = Callable[[str], bool]
+
+
+class RuleField(StrEnum):
+    """What a rule compares; the trace names the first of them that did not match."""
+
+    RECIPIENT = "recipient"
+    SENDER_DOMAIN = "sender_domain"
+    SENDER_EMAIL = "sender_email"
+    DIRECTION = "direction"
+    SUBJECT = "subject"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the message that opened the ticket; None is unknown."""
+
+    recipient: str | None
+    sender_email: str | None
+    direction: Direction | None
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One enabled routing rule; an empty pattern matches anything, known or not.
+
+    Recipient and sender patterns are wildcards, the subject pattern is an RE2 expression searched for without regard
+    to case. A rule with `stop` (the default) ends the search; one without adds its actions and lets later rules fill
+    in what it left open. Raises ValueError for a pattern that cannot be compiled.
+    """
+
+    rule_id: UUID
+    priority: int = 100
+    match_recipient_pattern: str = ""
+    match_sender_domain_pattern: str = ""
+    match_sender_email_pattern: str = ""
+    match_direction: Direction | None = None
+    match_subject_pattern: str = ""
+    assign_queue_id: UUID | None = None
+    assign_user_id: UUID | None = None
+    set_status: str | None = None
+    set_priority: str | None = None
+    auto_close: bool = False
+    action_drop: bool = False
+    stop: bool = True
+    add_tags: tuple[str, ...] = ()
+    _tests: tuple[tuple[Tried, Callable[[_Values], bool]], ...] = field(init=False, repr=False, compare=False)
+    _hit: Tried = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_tests", tuple(_compile(self)))
+        object.__setattr__(self, "_hit", Tried(self.rule_id, None))
+
+    def try_on(self, values: _Values) -> Tried:
+        """Return whether the rule matches, or the first field that did not."""
+        for missed, test in self._tests:
+            if not test(values):
+                return missed
+        return self._hit
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One line of the trace: the rule, and the first field that did not match (None: the rule matched)."""
+
+    rule_id: UUID
+    missed: RuleField | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with the ticket; `rule_id` is the first rule that matched, None when none did."""
+
+    rule_id: UUID | None
+    reason: str
+    assign_queue_id: UUID | None = None
+    assign_user_id: UUID | None = None
+    set_status: str | None = None
+    set_priority: str | None = None
+    auto_close: bool = False
+    drop: bool = False
+    add_tags: tuple[str, ...] = ()
+    trace: tuple[Tried, ...] = ()
+
+
+class Allowlist:
+    """The recipients mail is accepted for, as wildcards compiled once; immutable."""
+
+    __slots__ = ("_exact", "_tests", "patterns")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        """Compile `patterns`; raises ValueError for an empty or invalid one."""
+        self.patterns = tuple(_checked(pattern.strip().lower()) for pattern in patterns)
+        if "" in self.patterns:
+            raise ValueError("an allowlist pattern is empty; write * to accept every recipient")
+        self._exact = frozenset(pattern for pattern in self.patterns if _WILD.isdisjoint(pattern))
+        self._tests = tuple((pattern, wildcard(pattern)) for pattern in self.patterns if pattern not in self._exact)
+
+    def match(self, recipient: str | None) -> str | None:
+        """Return a pattern that accepts `recipient`, or None."""
+        value = _lowered(recipient)
+        if not value:
+            return None
+        if value in self._exact:
+            return value
+        return next((pattern for pattern, test in self._tests if test(value)), None)
+
+
+class RuleBook:
+    """Enabled rules in the order they are tried: priority ascending, then id ascending; immutable."""
+
+    __slots__ = ("rules",)
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        """Put `rules` in order; raises ValueError when two share an id."""
+        self.rules = tuple(sorted(rules, key=lambda rule: (rule.priority, rule.rule_id)))
+        if len({rule.rule_id for rule in self.rules}) != len(self.rules):
+            raise ValueError("two routing rules share an id")
+
+
+def is_allowed(recipient: str | None, allowlist: Allowlist, *, default_allowed: bool) -> bool:
+    """Return whether mail for `recipient` is accepted; an empty or unknown recipient never is.
+
+    `default_allowed` decides for a known recipient while the allowlist is still empty.
+    """
+    if not _lowered(recipient):
+        return False
+    return default_allowed if not allowlist.patterns else allowlist.match(recipient) is not None
+
+
+def decide(book: RuleBook, facts: Facts) -> Decision:
+    """Return what the first matching rule says, with the rules tried before it."""
+    values = _Values.of(facts)
+    matched: list[Rule] = []
+    trace: list[Tried] = []
+    for rule in book.rules:
+        tried = rule.try_on(values)
+        trace.append(tried)
+        if tried.missed is None:
+            matched.append(rule)
+            if rule.stop:
+                break
+    return _merged(matched, tuple(trace))
+
+
+def route(allowlist: Allowlist, book: RuleBook, facts: Facts, *, default_allowed: bool) -> Decision:
+    """Return the decision for a new ticket: spam and closed when the recipient is not allowed, else by the rules."""
+    if is_allowed(facts.recipient, allowlist, default_allowed=default_allowed):
+        return decide(book, facts)
+    known = _lowered(facts.recipient)
+    reason = f"recipient {known} is not on the allowlist" if known else "the recipient is unknown"
+    return Decision(None, reason, set_status="spam", auto_close=True)
+
+
+def wildcard(pattern: str) -> Test:
+    """Return a test for whole lower-case values: `*` any run (across @ and dots), `?` one character, `[..]` a set.
+
+    `[!..]` is a set's complement. Raises ValueError for an unclosed or reversed set, or an overlong pattern.
+    """
+    lowered = _checked(pattern).lower()
+    if set(lowered) == {"*"}:
+        return lambda _: True
+    if _WILD.isdisjoint(lowered):
+        return lambda value: value == lowered
+    tail = lowered[1:]
+    if lowered[0] == "*" and _WILD.isdisjoint(tail):
+        return lambda value: value.endswith(tail)
+    matches = _expression(rf"(?s)\A(?:{_translated(lowered)})\z", pattern).match
+    return lambda value: matches(_encoded(value)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The facts as rules compare them: lower case, bounded, "" for unknown."""
+
+    recipient: str
+    sender_domain: str
+    sender_email: str
+    direction: Direction | None
+    subject: bytes
+
+    @classmethod
+    def of(cls, facts: Facts) -> _Values:
+        sender = _lowered(facts.sender_email)
+        subject = _encoded(facts.subject[:INPUT_LIMIT])
+        return cls(_lowered(facts.recipient), sender.rpartition("@")[2], sender, facts.direction, subject)
+
+
+def _compile(rule: Rule) -> Iterable[tuple[Tried, Callable[[_Values], bool]]]:
+    """Yield the rule's tests, cheapest first, each with the trace line of its failure."""
+    if rule.match_direction is not None:
+        wanted = rule.match_direction
+        yield Tried(rule.rule_id, RuleField.DIRECTION), lambda values: values.direction in (None, wanted)
+    if rule.match_recipient_pattern.strip():
+        recipient = wildcard(rule.match_recipient_pattern.strip())
+        yield (
+            Tried(rule.rule_id, RuleField.RECIPIENT),
+            lambda values: bool(values.recipient) and recipient(values.recipient),
+        )
+    if rule.match_sender_domain_pattern.strip():
+        domain = wildcard(rule.match_sender_domain_pattern.strip())
+        yield (
+            Tried(rule.rule_id, RuleField.SENDER_DOMAIN),
+            lambda values: bool(values.sender_domain) and domain(values.sender_domain),
+        )
+    if rule.match_sender_email_pattern.strip():
+        sender = wildcard(rule.match_sender_email_pattern.strip())
+        yield (
+            Tried(rule.rule_id, RuleField.SENDER_EMAIL),
+            lambda values: bool(values.sender_email) and sender(values.sender_email),
+        )
+    if rule.match_subject_pattern:
+        checked = _checked(rule.match_subject_pattern)
+        search = _expression(f"(?i){checked}", checked).search
+        yield Tried(rule.rule_id, RuleField.SUBJECT), lambda values: search(values.subject) is not None
+
+
+def _merged(matched: list[Rule], trace: tuple[Tried, ...]) -> Decision:
+    """Return one decision of all matched rules: the earliest that sets something wins, tags add up."""
+    if not matched:
+        return Decision(None, f"none of {len(trace)} rules matched", trace=trace)
+    assigning = next((r for r in matched if r.assign_user_id is not None or r.assign_queue_id is not None), None)
+    user = assigning.assign_user_id if assigning else None
+    closes = any(rule.auto_close for rule in matched)
+    status = next((rule.set_status for rule in matched if rule.set_status is not None), None)
+    return Decision(
+        rule_id=matched[0].rule_id,
+        reason=f"matched {', '.join(f'rule {rule.rule_id} ({_conditions(rule)})' for rule in matched)}",
+        assign_queue_id=assigning.assign_queue_id if assigning and user is None else None,
+        assign_user_id=user,
+        set_status="closed" if closes else status,
+        set_priority=next((rule.set_priority for rule in matched if rule.set_priority is not None), None),
+        auto_close=closes,
+        drop=any(rule.action_drop for rule in matched),
+        add_tags=tuple(dict.fromkeys(tag for rule in matched for tag in rule.add_tags)),
+        trace=trace,
+    )
+
+
+def _conditions(rule: Rule) -> str:
+    compared = (
+        (RuleField.RECIPIENT, rule.match_recipient_pattern.strip()),
+        (RuleField.SENDER_DOMAIN, rule.match_sender_domain_pattern.strip()),
+        (RuleField.SENDER_EMAIL, rule.match_sender_email_pattern.strip()),
+        (RuleField.DIRECTION, rule.match_direction or ""),
+        (RuleField.SUBJECT, rule.match_subject_pattern),
+    )
+    return ", ".join(f"{name.replace('_', ' ')} {pattern}" for name, pattern in compared if pattern) or "any mail"
+
+
+def _translated(pattern: str) -> str:
+    """Return the RE2 expression of a lower-case wildcard."""
+    parts: list[str] = []
+    at = 0
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "[":
+            end = pattern.find("]", at + (3 if pattern.startswith("[!", at) else 2))
+            if end < 0:
+                raise ValueError(f"the [ at position {at + 1} of pattern {pattern!r} is never closed")
+            parts.append(_set(pattern[at + 1 : end], pattern))
+            at = end
+        elif character != "*":
+            parts.append("." if character == "?" else re2.escape(character))
+        elif parts[-1:] != [".*"]:
+            parts.append(".*")
+        at += 1
+    return "".join(parts)
+
+
+def _set(inside: str, pattern: str) -> str:
+    """Return the RE2 class for the inside of `[..]`; a dash between two characters is a range."""
+    negated = inside.startswith("!")
+    members = inside[1:] if negated else inside
+    parts: list[str] = []
+    at = 0
+    while at < len(members):
+        is_range = members[at + 1 : at + 2] == "-" and at + 2 < len(members)
+        last = members[at + 2] if is_range else members[at]
+        if last < members[at]:
+            raise ValueError(f"the range {members[at]}-{last} of pattern {pattern!r} is reversed")
+        parts.append(f"\\x{{{ord(members[at]):x}}}-\\x{{{ord(last):x}}}")
+        at += 3 if is_range else 1
+    return f"[{'^' if negated else ''}{''.join(parts)}]"
+
+
+def _expression(expression: str, pattern: str) -> re2._Regexp:
+    try:
+        return re2.compile(expression, _OPTIONS)
+    except re2.error as error:
+        raise ValueError(f"pattern {pattern!r} cannot be compiled: {error}") from error
+
+
+def _checked(pattern: str) -> str:
+    if len(pattern) > PATTERN_LIMIT:
+        raise ValueError(f"a pattern has at most {PATTERN_LIMIT} characters, this one has {len(pattern)}")
+    if not pattern.isascii() and any("\ud800" <= character <= "\udfff" for character in pattern):
+        raise ValueError(f"pattern {pattern!r} cannot be compiled: it holds half a character")
+    return pattern
+
+
+def _lowered(value: str | None) -> str:
+    return value[:INPUT_LIMIT].strip().lower() if value else ""
+
+
+def _encoded(value: str) -> bytes:
+    """Return UTF-8 bytes; lone surrogates, which RE2 cannot read, become question marks."""
+    return value.encode("utf-8", "replace")

@@ -1,0 +1,151 @@
+"""The outside world as small protocols, and the values that cross them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+
+class Clock(Protocol):
+    """Two clocks with two names: one to store, one to measure."""
+
+    def now(self) -> datetime:
+        """Return the wall clock as an aware UTC datetime."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow; for measuring durations."""
+
+    def wait(self, duration: timedelta) -> None:
+        """Block the calling thread for `duration`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One id the provider named, with what it said about it; `locator` finds the bytes in a file source."""
+
+    provider_id: str
+    thread_id: str | None = None
+    locator: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing; `next_cursor` is None only on the last page (an empty page may still have one)."""
+
+    items: Sequence[Listed]
+    next_cursor: str | None
+    estimate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened after a history cursor: ids added, ids deleted, new label sets; `cursor` is where to go on from."""
+
+    cursor: int
+    added: Sequence[Listed] = ()
+    deleted: Sequence[str] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    next_page: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Who the mailbox is at its provider, and the history cursor of this moment (None: the source has no history)."""
+
+    address: str
+    cursor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The raw bytes of one message and the provider's own facts about it."""
+
+    provider_id: str
+    raw: bytes
+    thread_id: str | None = None
+    labels: tuple[str, ...] = ()
+    internal_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """One message that could not be fetched this time; `error` is from the tree in `pipeline.runtime.errors`."""
+
+    provider_id: str
+    error: Exception
+
+
+class MailSource(Protocol):
+    """One mailbox at its provider. Reading anything never moves a cursor.
+
+    Every method may raise from the tree in `pipeline.runtime.errors`: `Throttled` and `Transient` pass by themselves,
+    `NeedsAuthorization` stops the mailbox until a person acts, `Permanent` never goes away, `CursorExpired` and
+    `PageExpired` ask for a bounded resync or a restart of the listing.
+    """
+
+    def profile(self) -> Profile:
+        """Return the mailbox's own address and its current history cursor."""
+
+    def list_page(self, cursor: str | None, *, since: datetime | None, limit: int) -> Page:
+        """Return one page of ids, newest first where the provider can; `cursor` None starts the listing."""
+
+    def changes(self, cursor: int, page: str | None) -> Changes:
+        """Return one page of what happened after `cursor`; raises `CursorExpired` when the provider forgot it."""
+
+    def fetch(self, items: Sequence[Listed]) -> Sequence[Fetched | Missed]:
+        """Return one outcome per item, in order. One bad item never fails the others; `Gone` marks a vanished one."""
+
+    def close(self) -> None:
+        """Release connections and files."""
+
+
+class BlobStore(Protocol):
+    """Content-addressed bytes: the key is the lower-case hex SHA-256 of the content, the kind a folder."""
+
+    def put(self, kind: str, contents: Mapping[str, bytes]) -> Mapping[str, int]:
+        """Store each content under its hash, whole or not at all; return the stored size by hash. Idempotent."""
+
+    def get(self, kind: str, hashes: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the contents by hash; an absent one is missing from the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxRef:
+    """What is needed to open a mailbox at its provider; `credentials` stay sealed until the source is built."""
+
+    mailbox_id: UUID
+    address: str
+    provider: str
+    source: Mapping[str, Any]
+    credentials: bytes | None
+
+
+class Sources(Protocol):
+    """Opens mailboxes and keeps them open: connections and built resources are reused (perf-anchors, section 5)."""
+
+    def open(self, mailbox: MailboxRef) -> MailSource:
+        """Return the source of a mailbox, shared by every thread of the process. Raises `NeedsAuthorization`."""
+
+    def close(self) -> None:
+        """Close every source that was opened."""
+
+
+class ReplyTokens(Protocol):
+    """Tells our own signed reply addresses from made-up ones; knows the secret so that no stage has to."""
+
+    def verify(self, address: str) -> str | None:
+        """Return the ticket code that `address` proves, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything outside that the work of a stage may touch."""
+
+    clock: Clock
+    blobs: BlobStore
+    sources: Sources
+    reply_tokens: ReplyTokens

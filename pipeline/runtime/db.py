@@ -1,0 +1,119 @@
+"""The database: one engine per process, and the one boundary that commits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from psycopg import Cursor
+from psycopg.types.json import set_json_dumps, set_json_loads
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+
+from pipeline.runtime.errors import UserError
+
+#: SQLSTATE classes and codes that pass by themselves: connection, transaction rollback (deadlock, serialization),
+#: too many connections, disk or memory full, lock not available, server shutting down or starting.
+_PASSING = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03")
+
+
+def _dumps(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+
+
+set_json_dumps(_dumps)
+set_json_loads(orjson.loads)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Say whether a database error passes by itself; an expired statement timeout does not."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeout)
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return error.connection_invalidated or str(state).startswith(_PASSING)
+
+
+def _with_driver(url: str) -> str:
+    for short in ("postgresql://", "postgres://"):
+        if url.startswith(short):
+            return "postgresql+psycopg://" + url.removeprefix(short)
+    return url
+
+
+class Database:
+    """One engine. `begin` is the only way to change anything: it commits at its end or not at all."""
+
+    def __init__(
+        self, url: str, process: str, *, pool_size: int = 10, statement_timeout: timedelta = timedelta(seconds=60)
+    ) -> None:
+        options = (
+            f"-c statement_timeout={int(statement_timeout.total_seconds() * 1000)} -c lock_timeout=20000"
+            " -c idle_in_transaction_session_timeout=120000 -c jit=off -c timezone=UTC"
+        )
+        try:
+            self.engine = create_engine(
+                _with_driver(url),
+                poolclass=QueuePool,
+                pool_size=pool_size,
+                max_overflow=2,
+                pool_timeout=30,
+                json_serializer=lambda value: _dumps(value).decode(),
+                json_deserializer=json.loads,
+                connect_args={
+                    "application_name": f"fieldpost {process}",
+                    "connect_timeout": 5,
+                    "options": options,
+                    "tcp_user_timeout": 10_000,
+                    "keepalives_idle": 15,
+                },
+            )
+        except (ArgumentError, ModuleNotFoundError) as error:
+            raise UserError(
+                f"DATABASE_URL is not usable: {error}. Expected postgresql+psycopg://user:password@host:5432/name"
+            ) from None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Open one transaction; commits when the block ends, rolls back when it raises."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def check(self) -> None:
+        """Raise `UserError` in words when the database cannot be reached."""
+        try:
+            with self.begin() as connection:
+                connection.execute(text("SELECT 1"))
+        except DBAPIError as error:
+            raise UserError(f"the database does not answer: {str(error.orig).strip()}") from None
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def cursor(connection: Connection) -> Cursor[Any]:
+    """Return a plain psycopg cursor inside the connection's transaction; for COPY."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    found: Cursor[Any] = driver.cursor()
+    return found
+
+
+def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Append rows by COPY, the cheapest way in (perf-anchors, section 3). Values must not conflict."""
+    if not rows:
+        return
+    with (
+        cursor(connection) as cur,
+        cur.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)

@@ -1,0 +1,52 @@
+"""A job as it is claimed, and a step as it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from models.enums import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One claimed row of the ledger; `attempt` is the fence that its effects must still hold when they commit."""
+
+    job_id: int
+    stage: str
+    key: str
+    org_id: UUID
+    mailbox_id: UUID | None
+    lane: Lane
+    place: int
+    attempt: int
+    failures: int
+    crashes: int
+    args: Mapping[str, Any]
+    trace_id: str
+
+    def then(self, stage: str, key: str) -> Emit:
+        """Return the next step for `key`, in the same lane, at the same place in line, under the same trace."""
+        return Emit(stage, key, self.org_id, self.mailbox_id, self.lane, self.place, self.trace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """A step that has become necessary; writing it in the transaction that made it so is what enqueues it."""
+
+    stage: str
+    key: str
+    org_id: UUID
+    mailbox_id: UUID | None
+    lane: Lane
+    place: int
+    trace_id: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    delay: timedelta = timedelta(0)
+
+    def after(self, delay: timedelta) -> Emit:
+        """Return the same step, due `delay` from now."""
+        return replace(self, delay=delay)

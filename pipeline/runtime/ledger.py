@@ -1,0 +1,311 @@
+"""The ledger: jobs are rows, claimed in batches under a fence and settled in the transaction of their effects.
+
+        put ──────────────► ready ──── claim (attempt + 1) ────► running ──── settle ────► (row leaves)
+                              ▲  ▲                                 │ │ │
+              promote, at due │  │ reclaim: lease over, worker gone│ │ └── bury ────► dead ── revive ──► ready
+                              │  └─────────────────────────────────┘ │
+                           waiting ◄──────── failed, again ──────────┤
+                           blocked ◄──────── a person must act ──────┘
+
+A finished row leaves the table: the domain rows are the memory, so the cost per message stays flat as the archive
+grows. All times are the database's. The fence is `(id, attempt, worker)`: a late twin finds another attempt and
+changes nothing. A batch whose process died comes back as suspects, claimed one at a time, so that only the guilty
+row gathers crashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, Row, text
+
+from models.enums import Lane
+from pipeline.runtime.jobs import Emit, Job
+
+#: Three deaths while alone with its process make a job a dead letter.
+CRASH_LIMIT = 3
+#: After a restart of PostgreSQL every advisory lock is gone and leases may be over though their workers live: those
+#: need a moment to take their locks again and to settle what they hold.
+LOCK_GRACE = timedelta(seconds=5)
+#: Class of the advisory locks that prove a worker is alive.
+WORKER_LOCK = 77
+
+_JOB_COLUMNS = "id, stage, key, org_id, mailbox_id, lane, place, attempt, failures, crashes, args, trace_id"
+
+_PUT = text("""
+    INSERT INTO jobs (stage, key, org_id, mailbox_id, lane, place, trace_id, args, state, run_at)
+    SELECT stage, key, org_id, mailbox_id, lane, place, trace_id, args,
+           CASE WHEN delay > 0 THEN 'waiting' ELSE 'ready' END, now() + make_interval(secs => delay)
+      FROM unnest(CAST(:stages AS text[]), CAST(:keys AS text[]), CAST(:orgs AS uuid[]), CAST(:mailboxes AS uuid[]),
+                  CAST(:lanes AS text[]), CAST(:places AS bigint[]), CAST(:traces AS text[]), CAST(:args AS jsonb[]),
+                  CAST(:delays AS float8[]))
+        AS t(stage, key, org_id, mailbox_id, lane, place, trace_id, args, delay)
+     ORDER BY stage, key
+        ON CONFLICT (stage, key) DO UPDATE SET is_wanted = true WHERE jobs.state = 'running'
+    RETURNING stage, lane, state
+""")
+
+_CLAIM = text(f"""
+    WITH picked AS (
+        SELECT id, is_suspect FROM jobs
+         WHERE stage = :stage AND lane = :lane AND state = 'ready'
+         ORDER BY place, id LIMIT :batch FOR UPDATE SKIP LOCKED
+    ), chosen AS (
+        SELECT id FROM picked WHERE NOT is_suspect
+        UNION ALL
+        (SELECT id FROM picked WHERE is_suspect AND NOT EXISTS (SELECT FROM picked WHERE NOT is_suspect)
+          ORDER BY id LIMIT 1)
+    )
+    UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = :worker, is_wanted = false,
+                    company = (SELECT count(*) FROM chosen), lease_until = now() + make_interval(secs => :lease)
+      FROM chosen WHERE jobs.id = chosen.id
+    RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))}
+""")  # noqa: S608 - column names from above
+
+_HOLD = text("""
+    SELECT jobs.id FROM jobs
+      JOIN unnest(CAST(:ids AS bigint[]), CAST(:attempts AS int[])) AS held(id, attempt)
+        ON jobs.id = held.id AND jobs.attempt = held.attempt
+     WHERE jobs.state = 'running' AND jobs.worker = :worker
+     ORDER BY jobs.id FOR UPDATE OF jobs
+""")
+
+_LEAVE = text("DELETE FROM jobs WHERE id = ANY(CAST(:ids AS bigint[])) AND NOT is_wanted")
+
+_GO_ON = text("""
+    UPDATE jobs SET state = 'ready', is_wanted = false, lease_until = NULL, worker = NULL, failures = 0, crashes = 0,
+                    is_suspect = false, run_at = now(), last_error = NULL
+     WHERE id = ANY(CAST(:ids AS bigint[])) AND is_wanted
+    RETURNING stage, lane
+""")
+
+_POSTPONE = text("""
+    UPDATE jobs SET state = 'waiting', lease_until = NULL, worker = NULL, is_wanted = false, is_suspect = false,
+                    failures = failures + wait.cost, last_error = coalesce(wait.error, last_error),
+                    run_at = now() + make_interval(secs => wait.delay)
+      FROM unnest(CAST(:ids AS bigint[]), CAST(:delays AS float8[]), CAST(:costs AS int[]), CAST(:errors AS jsonb[]))
+        AS wait(id, delay, cost, error)
+     WHERE jobs.id = wait.id
+""")
+
+_BLOCK = text("""
+    UPDATE jobs SET state = 'blocked', lease_until = NULL, worker = NULL, is_wanted = false, is_suspect = false
+     WHERE id = ANY(CAST(:ids AS bigint[]))
+""")
+
+#: A row that is locked is being settled by its own worker: it needs no longer lease, and nobody waits for it here.
+_RENEW = text("""
+    WITH held AS (
+        SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS bigint[])) AND worker = :worker AND state = 'running'
+           FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET lease_until = now() + make_interval(secs => :lease) FROM held WHERE jobs.id = held.id
+""")
+
+_RELEASE = text("""
+    UPDATE jobs SET state = 'ready', lease_until = NULL, worker = NULL
+     WHERE worker = :worker AND state = 'running'
+    RETURNING stage, lane
+""")
+
+_PROMOTE = text("""
+    WITH due AS (
+        SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= now()
+         ORDER BY run_at LIMIT 500 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET state = 'ready' FROM due WHERE jobs.id = due.id RETURNING jobs.stage, jobs.lane
+""")
+
+_RECLAIM = text(f"""
+    WITH lost AS (
+        SELECT id FROM jobs
+         WHERE state = 'running' AND pg_postmaster_start_time() < now() - make_interval(secs => :grace)
+           AND (lease_until < now()
+                OR NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = {WORKER_LOCK}
+                                  AND objid = CAST(jobs.worker AS oid) AND objsubid = 2 AND granted))
+         ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET state = 'ready', lease_until = NULL, worker = NULL, is_suspect = true,
+                    crashes = crashes + CASE WHEN company = 1 THEN 1 ELSE 0 END
+      FROM lost WHERE jobs.id = lost.id
+    RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))}
+""")  # noqa: S608 - column names from above
+
+_READY = text("""
+    SELECT s.stage, l.lane
+      FROM unnest(CAST(:stages AS text[])) AS s(stage), unnest(CAST(:lanes AS text[])) AS l(lane)
+     WHERE EXISTS (SELECT FROM jobs WHERE jobs.stage = s.stage AND jobs.lane = l.lane AND jobs.state = 'ready')
+""")
+
+_UNBLOCK = text("""
+    UPDATE jobs SET state = 'ready', run_at = now() WHERE mailbox_id = :mailbox AND state = 'blocked'
+    RETURNING stage, lane
+""")
+
+
+_HASTEN = text("UPDATE jobs SET run_at = now() WHERE mailbox_id = :mailbox AND state = 'waiting'")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Line:
+    """One stage's jobs in one lane: what a doorbell names."""
+
+    stage: str
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A job that must wait: how long, whether it counts as a failure, and what was said."""
+
+    job: Job
+    delay: timedelta
+    is_failure: bool
+    error: Mapping[str, Any] | None = None
+
+
+def _lines(rows: Iterable[Row[Any]]) -> set[Line]:
+    return {Line(row.stage, Lane(row.lane)) for row in rows}
+
+
+def _jobs(rows: Iterable[Row[Any]]) -> list[Job]:
+    return [
+        Job(
+            job_id=row.id,
+            stage=row.stage,
+            key=row.key,
+            org_id=row.org_id,
+            mailbox_id=row.mailbox_id,
+            lane=Lane(row.lane),
+            place=row.place,
+            attempt=row.attempt,
+            failures=row.failures,
+            crashes=row.crashes,
+            args=row.args or {},
+            trace_id=row.trace_id,
+        )
+        for row in rows
+    ]
+
+
+def put(connection: Connection, emits: Sequence[Emit]) -> set[Line]:
+    """Enqueue in the caller's transaction; return the lines that now have ready rows.
+
+    An equal (stage, key) that waits or stands ready already is enough; one that runs is asked to go on afterwards; a
+    dead one stays dead until a person replays it.
+    """
+    if not emits:
+        return set()
+    unique = {(emit.stage, emit.key): emit for emit in emits}
+    values = list(unique.values())
+    rows = connection.execute(
+        _PUT,
+        {
+            "stages": [emit.stage for emit in values],
+            "keys": [emit.key for emit in values],
+            "orgs": [emit.org_id for emit in values],
+            "mailboxes": [emit.mailbox_id for emit in values],
+            "lanes": [emit.lane.value for emit in values],
+            "places": [emit.place for emit in values],
+            "traces": [emit.trace_id for emit in values],
+            "args": [orjson.dumps(emit.args).decode() if emit.args else None for emit in values],
+            "delays": [emit.delay.total_seconds() for emit in values],
+        },
+    )
+    return _lines(row for row in rows if row.state == "ready")
+
+
+def claim(connection: Connection, line: Line, *, batch: int, worker: int, lease: timedelta) -> list[Job]:
+    """Take up to `batch` due rows of a line, or one suspect when nothing else is there."""
+    rows = connection.execute(
+        _CLAIM,
+        {
+            "stage": line.stage,
+            "lane": line.lane.value,
+            "batch": batch,
+            "worker": worker,
+            "lease": lease.total_seconds(),
+        },
+    )
+    return sorted(_jobs(rows), key=lambda job: (job.place, job.job_id))
+
+
+def hold(connection: Connection, jobs: Sequence[Job], worker: int) -> set[int]:
+    """Lock the rows of `jobs` that are still held under the same attempt, and return their ids: the fence."""
+    rows = connection.execute(
+        _HOLD,
+        {"ids": [job.job_id for job in jobs], "attempts": [job.attempt for job in jobs], "worker": worker},
+    )
+    return {row.id for row in rows}
+
+
+def settle(connection: Connection, job_ids: Sequence[int]) -> set[Line]:
+    """Let finished rows leave; one that was asked for again while it ran becomes ready instead."""
+    if not job_ids:
+        return set()
+    left = connection.execute(_LEAVE, {"ids": list(job_ids)}).rowcount
+    if left == len(job_ids):
+        return set()
+    return _lines(connection.execute(_GO_ON, {"ids": list(job_ids)}))
+
+
+def postpone(connection: Connection, delays: Sequence[Delay]) -> None:
+    """Make held rows wait; a failure costs one of the stage's attempts, a snooze costs nothing."""
+    if delays:
+        connection.execute(
+            _POSTPONE,
+            {
+                "ids": [delay.job.job_id for delay in delays],
+                "delays": [delay.delay.total_seconds() for delay in delays],
+                "costs": [int(delay.is_failure) for delay in delays],
+                "errors": [None if delay.error is None else orjson.dumps(delay.error).decode() for delay in delays],
+            },
+        )
+
+
+def block(connection: Connection, job_ids: Sequence[int]) -> None:
+    """Park held rows until a person acts on their mailbox (`unblock`)."""
+    if job_ids:
+        connection.execute(_BLOCK, {"ids": list(job_ids)})
+
+
+def unblock(connection: Connection, mailbox_id: UUID) -> set[Line]:
+    """Make every parked job of a mailbox ready again."""
+    return _lines(connection.execute(_UNBLOCK, {"mailbox": mailbox_id}))
+
+
+def hasten(connection: Connection, mailbox_id: UUID) -> None:
+    """Make every waiting job of a mailbox due now."""
+    connection.execute(_HASTEN, {"mailbox": mailbox_id})
+
+
+def renew(connection: Connection, job_ids: Sequence[int], *, worker: int, lease: timedelta) -> None:
+    """Push the leases of rows this worker holds."""
+    if job_ids:
+        connection.execute(_RENEW, {"ids": list(job_ids), "worker": worker, "lease": lease.total_seconds()})
+
+
+def release(connection: Connection, worker: int) -> set[Line]:
+    """Give back what a worker holds when it stops in order; nothing is charged for it."""
+    return _lines(connection.execute(_RELEASE, {"worker": worker}))
+
+
+def promote(connection: Connection) -> set[Line]:
+    """Make waiting rows ready whose time has come (up to 500)."""
+    return _lines(connection.execute(_PROMOTE))
+
+
+def reclaim(connection: Connection) -> list[Job]:
+    """Take back rows whose lease is over or whose worker is gone (up to 500), as suspects; return them."""
+    return _jobs(connection.execute(_RECLAIM, {"grace": LOCK_GRACE.total_seconds()}))
+
+
+def ready_lines(connection: Connection, stages: Sequence[str]) -> set[Line]:
+    """Return the lines that have at least one ready row."""
+    rows = connection.execute(_READY, {"stages": list(stages), "lanes": [lane.value for lane in Lane]})
+    return _lines(rows)

@@ -1,0 +1,53 @@
+"""Every metric there is, in one place; written by the runner and its neighbours, never by a stage."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.runs = Counter(
+            "fieldpost_runs", "Jobs run, by stage and outcome.", ["stage", "outcome"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "fieldpost_run_seconds", "Seconds from claim to settled, per batch.", ["stage"], registry=self.registry
+        )
+        self.cpu = Counter(
+            "fieldpost_cpu_seconds", "CPU seconds of the working thread, by stage.", ["stage"], registry=self.registry
+        )
+        self.batch = Histogram(
+            "fieldpost_batch_jobs",
+            "Jobs per claimed batch.",
+            ["stage"],
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+            registry=self.registry,
+        )
+        self.wait = Histogram(
+            "fieldpost_wait_seconds", "Seconds from enqueued to claimed.", ["stage", "lane"], registry=self.registry
+        )
+        self.dead = Counter(
+            "fieldpost_dead_letters", "Jobs buried, by stage and cause.", ["stage", "cause"], registry=self.registry
+        )
+        self.provider_calls = Counter(
+            "fieldpost_provider_calls",
+            "Calls to providers, by method and status.",
+            ["method", "status"],
+            registry=self.registry,
+        )
+        self.provider_units = Counter(
+            "fieldpost_provider_units", "Quota units spent at providers.", ["method"], registry=self.registry
+        )
+        self.reclaimed = Counter(
+            "fieldpost_reclaimed_jobs",
+            "Jobs taken back from dead or silent workers.",
+            ["stage"],
+            registry=self.registry,
+        )
+        self.doorbells = Counter(
+            "fieldpost_doorbells", "Doorbells sent, by result (rung, lost).", ["result"], registry=self.registry
+        )
+        self.up = Gauge("fieldpost_worker_up", "1 while this worker answers doorbells.", registry=self.registry)

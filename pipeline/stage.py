@@ -1,0 +1,94 @@
+"""The type Stage: what one step of the chain is, and the values its functions exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from models.enums import MailboxState
+from pipeline.ports import Ports
+from pipeline.runtime.jobs import Emit, Job
+from pipeline.runtime.mailboxes import Mailbox
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """An outcome: not yet. Waiting is not failing, so it costs no attempt."""
+
+    delay: timedelta
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """An outcome: not before a person acts on the mailbox. Costs no attempt."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[Item, Result]):
+    """One job with what was loaded for it and what the work made of it."""
+
+    job: Job
+    item: Item
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[Item, Result]):
+    """One step of the chain, declared whole: the runner knows nothing else about it.
+
+    `load` turns jobs into items with set-wise queries; a job without an item has nothing left to do.
+    `work` answers one result, `Again`, `Blocked` or exception per item, in order, and never raises for one item.
+    `save` applies all results set-wise and returns the steps they make necessary. A stage with `io` runs `work` with
+    no transaction open; any other runs load, work and save in one transaction.
+    """
+
+    #: Stored in the ledger; never renamed.
+    name: str
+    about: str
+    load: Callable[[Connection, Sequence[Job]], Mapping[int, Item]]
+    work: Callable[[Sequence[Item], Ports], Sequence[Result | Again | Blocked | Exception]]
+    save: Callable[[Connection, Sequence[Work[Item, Result]]], Sequence[Emit]]
+    emits: tuple[str, ...] = ()
+    io: bool = False
+    batch: int = 100
+    attempts: int = 8
+    backoff: timedelta = timedelta(seconds=1)
+    backoff_cap: timedelta = timedelta(minutes=10)
+    lease: timedelta = timedelta(seconds=30)
+    permanent: tuple[type[Exception], ...] = ()
+    #: The key is an occurrence's id: a dead letter quarantines that occurrence.
+    by_occurrence: bool = False
+
+
+def each(function: Callable[[Item], Result]) -> Callable[[Sequence[Item], Ports], Sequence[Result | Exception]]:
+    """Lift a pure function of one item to the `work` of a stage; an exception stays with its item."""
+
+    def attempt(item: Item) -> Result | Exception:
+        try:
+            return function(item)
+        except Exception as error:  # noqa: BLE001 - whatever one item raises is that item's outcome
+            return error
+
+    def work(items: Sequence[Item], _: Ports) -> Sequence[Result | Exception]:
+        return [attempt(item) for item in items]
+
+    return work
+
+
+def gate(mailbox: Mailbox) -> Again | Blocked | None:
+    """Return why a mailbox may not be opened now: paused until a time, paused by a person, or not authorized."""
+    if mailbox.state is MailboxState.ACTIVE:
+        return None
+    if mailbox.state is MailboxState.PAUSED and mailbox.paused_until is not None:
+        return Again(max(mailbox.paused_until - mailbox.now, timedelta(seconds=1)), "paused")
+    return Blocked(mailbox.state_reason or mailbox.state.value)

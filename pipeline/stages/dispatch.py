@@ -1,0 +1,123 @@
+"""Dispatch: the work order of a case, for the best team, due as the organization's policy says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, text
+
+from pipeline.core import dispatching
+from pipeline.core.policies import OrganizationPolicy
+from pipeline.runtime.jobs import Emit, Job
+from pipeline.stage import Stage, Work, each
+
+_LOAD = text("""
+    SELECT c.id, c.org_id, c.priority_score, c.sla_hours, c.confidence, c.recommended_action, c.verification_required,
+           a.kind, a.zone, o.policy, now() AS now,
+           (SELECT l.ticket_id FROM signals s JOIN ticket_messages l ON l.message_id = s.message_id
+             WHERE s.case_id = c.id ORDER BY s.at DESC, s.id DESC LIMIT 1) AS ticket_id
+      FROM cases c JOIN assets a ON a.id = c.asset_id JOIN organizations o ON o.id = c.org_id
+     WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.state = 'open'
+       AND NOT EXISTS (SELECT FROM work_orders w WHERE w.case_id = c.id AND w.state IN ('created', 'in_progress'))
+     ORDER BY c.id FOR NO KEY UPDATE OF c
+""")
+_TEAMS = text("""
+    SELECT t.id, t.org_id, t.name, t.skills, t.zones, t.capacity, t.is_active,
+           (SELECT count(*) FROM work_orders w WHERE w.team_id = t.id AND w.state IN ('created', 'in_progress')) AS load
+      FROM teams t WHERE t.org_id = ANY(CAST(:orgs AS uuid[])) AND t.is_active ORDER BY t.id
+""")
+_INSERT = text("""
+    INSERT INTO work_orders (org_id, case_id, ticket_id, team_id, due_at, choice, trace_id)
+    SELECT org, case_id, ticket, team, due_at, choice, trace
+      FROM unnest(CAST(:orgs AS uuid[]), CAST(:cases AS uuid[]), CAST(:tickets AS uuid[]), CAST(:teams AS uuid[]),
+                  CAST(:due_ats AS timestamptz[]), CAST(:choices AS jsonb[]), CAST(:traces AS text[]))
+        AS t(org, case_id, ticket, team, due_at, choice, trace)
+        ON CONFLICT (case_id) WHERE state IN ('created', 'in_progress') DO NOTHING
+    RETURNING id, number, org_id, ticket_id, trace_id
+""")
+_READY = text("""
+    UPDATE tickets SET dispatch_state = 'READY_TO_SCHEDULE', version = version + 1
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND dispatch_state IN ('NEW', 'TRIAGED')
+""")
+_EVENT = text("""
+    INSERT INTO events (org_id, ticket_id, kind, data, trace_id)
+    VALUES (:org_id, :ticket_id, 'work_order.created', :data, :trace_id)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A case without open work, its policy, and the teams that could take it."""
+
+    row: Any
+    policy: OrganizationPolicy
+    teams: tuple[dispatching.Team, ...]
+
+
+def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Request]:
+    """Return the open cases that have no open work order."""
+    rows = {str(row.id): row for row in connection.execute(_LOAD, {"ids": [UUID(job.key) for job in jobs]})}
+    teams: dict[UUID, list[dispatching.Team]] = {}
+    for team in connection.execute(_TEAMS, {"orgs": [row.org_id for row in rows.values()]}):
+        teams.setdefault(team.org_id, []).append(_team(team))
+    return {
+        job.job_id: Request(row, OrganizationPolicy.read(row.policy), tuple(teams.get(row.org_id, ())))
+        for job in jobs
+        if (row := rows.get(job.key)) is not None
+    }
+
+
+def _team(row: Any) -> dispatching.Team:
+    skills, zones = frozenset(row.skills), frozenset(row.zones)
+    return dispatching.Team(row.id, row.name, skills, zones, row.load, row.capacity, row.is_active)
+
+
+def _choose(request: Request) -> dispatching.Choice | None:
+    """Return the team; None while the policy wants a person to decide."""
+    row = request.row
+    if not dispatching.should_dispatch(row, request.policy.dispatch)[0]:
+        return None
+    return dispatching.choose_team(request.teams, skill=row.kind or None, zone=row.zone)
+
+
+def save(connection: Connection, works: Sequence[Work[Request, dispatching.Choice | None]]) -> Sequence[Emit]:
+    """Create one work order per case; a second one is refused by the database."""
+    chosen = [(done, done.result) for done in works if done.result is not None]
+    if not chosen:
+        return []
+    created = connection.execute(
+        _INSERT,
+        {
+            "orgs": [done.item.row.org_id for done, _ in chosen],
+            "cases": [done.item.row.id for done, _ in chosen],
+            "tickets": [done.item.row.ticket_id for done, _ in chosen],
+            "teams": [choice.team_id for _, choice in chosen],
+            "due_ats": [dispatching.due_at(done.item.row.now, done.item.row.sla_hours) for done, _ in chosen],
+            "choices": [orjson.dumps([asdict(one) for one in choice.candidates]).decode() for _, choice in chosen],
+            "traces": [done.job.trace_id for done, _ in chosen],
+        },
+    ).all()
+    connection.execute(_READY, {"ids": [row.ticket_id for row in created]})
+    if created:
+        connection.execute(_EVENT, [_event(row) for row in created])
+    return []
+
+
+def _event(row: Any) -> dict[str, Any]:
+    said = {"work_order_id": str(row.id), "code": f"wo_{row.number:03d}"}
+    event = {"org_id": row.org_id, "ticket_id": row.ticket_id, "trace_id": row.trace_id}
+    return {**event, "data": orjson.dumps(said).decode()}
+
+
+STAGE = Stage(
+    name="dispatch",
+    about="The work order of a case, for the best team.",
+    load=load,
+    work=each(_choose),
+    save=save,
+    batch=50,
+)

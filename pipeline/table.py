@@ -1,0 +1,61 @@
+"""The one table of stages: found in `pipeline.stages`, checked at import, printed for people."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pipeline import stages
+from pipeline.stage import Stage
+
+
+class BadTable(Exception):
+    """The table is wrong; a program with a wrong table does not start."""
+
+
+def read_stages() -> Mapping[str, Stage[Any, Any]]:
+    """Return every stage by name. Raises `BadTable` for a file without its stage, or a step to nowhere."""
+    table: dict[str, Stage[Any, Any]] = {}
+    for module in pkgutil.iter_modules(stages.__path__):
+        found = getattr(importlib.import_module(f"{stages.__name__}.{module.name}"), "STAGE", None)
+        if not isinstance(found, Stage) or found.name != module.name:
+            raise BadTable(f"pipeline/stages/{module.name}.py must hold STAGE = Stage(name='{module.name}', ...)")
+        table[found.name] = found
+    for stage in table.values():
+        missing = set(stage.emits) - set(table)
+        if missing:
+            raise BadTable(f"{stage.name} emits {', '.join(sorted(missing))}, which no file declares")
+        if not stage.about or stage.batch < 1 or stage.attempts < 1:
+            raise BadTable(f"{stage.name} needs an `about`, and a batch and attempts of at least 1")
+    return MappingProxyType(_in_order(table))
+
+
+def _in_order(table: Mapping[str, Stage[Any, Any]]) -> dict[str, Stage[Any, Any]]:
+    """Return the stages along the chain: those that nothing emits first, then what they emit."""
+    emitted = {name for stage in table.values() for name in stage.emits if name != stage.name}
+    waiting = sorted(set(table) - emitted) + sorted(emitted)
+    ordered: dict[str, Stage[Any, Any]] = {}
+    pending = [name for name in waiting if name not in emitted] or waiting[:1]
+    while pending:
+        name = pending.pop(0)
+        if name not in ordered:
+            ordered[name] = table[name]
+            pending += [target for target in table[name].emits if target not in ordered]
+    return ordered | {name: table[name] for name in waiting if name not in ordered}
+
+
+#: Every stage by name, along the chain.
+STAGES = read_stages()
+
+
+def as_text() -> str:
+    """Return the table for people."""
+    lines = [f"{'stage':9} {'kind':5} {'batch':>5} {'tries':>5} {'emits':17} about"]
+    for stage in STAGES.values():
+        kind = "io" if stage.io else "pure"
+        emits = ", ".join(stage.emits) or "-"
+        lines.append(f"{stage.name:9} {kind:5} {stage.batch:5} {stage.attempts:5} {emits:17} {stage.about}")
+    return "\n".join(lines)

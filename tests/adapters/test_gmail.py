@@ -1,0 +1,401 @@
+"""The Gmail source against a real HTTP server: what it reads, what it asks for, and what it says when things fail."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.gmail import GmailSource
+from pipeline.adapters.gmail_credentials import load
+from pipeline.adapters.gmail_errors import TooManyAtOnce
+from pipeline.adapters.gmail_quota import COSTS_BEFORE_2026_05
+from pipeline.ports import Fetched, Listed, Missed
+from pipeline.runtime.errors import (
+    CursorExpired,
+    FieldpostError,
+    Gone,
+    NeedsAuthorization,
+    PageExpired,
+    Permanent,
+    Throttled,
+    Transient,
+)
+from tests.adapters.mail import StepClock, letter
+from tests.gmail_server import FaultKind, GmailServer, Mailbox
+
+ADDRESS = "support@example.org"
+LETTERS = [letter(number) for number in range(7)]
+
+
+class Desk:
+    """A server with one mailbox, a source that reads it, and every call that source made."""
+
+    def __init__(self, server: GmailServer, folder: Path) -> None:
+        self.server = server
+        self.mailbox: Mailbox = server.mailbox(ADDRESS)
+        self.clock = StepClock(SystemClock().now())
+        self.calls: list[tuple[str, str, int]] = []
+        self.file = server.authorized_user_file(folder / "user.json", ADDRESS)
+        self.source = self.open(ADDRESS)
+
+    def open(self, address: str, **options: object) -> GmailSource:
+        credentials = load(json.loads(self.file.read_text()))
+        return GmailSource(
+            address,
+            credentials,
+            self.server.url,
+            clock=self.clock,
+            on_call=lambda *call: self.calls.append(call),
+            **options,  # type: ignore[arg-type]
+        )
+
+    def items(self) -> list[Listed]:
+        return list(self.source.list_page(None, since=None, limit=500).items)
+
+    def statuses(self, method: str = "messages.get") -> Counter[str]:
+        return Counter(status for name, status, _ in self.calls if name == method)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with GmailServer() as server:
+        desk = Desk(server, tmp_path)
+        yield desk
+        desk.source.close()
+
+
+@pytest.fixture
+def full(desk: Desk) -> Desk:
+    for number, raw in enumerate(LETTERS):
+        desk.mailbox.add(raw, at=datetime(2026, 1, 1 + number, tzinfo=UTC))
+    return desk
+
+
+def errors(outcomes: object) -> list[type[Exception] | None]:
+    assert isinstance(outcomes, list)
+    return [type(each.error) if isinstance(each, Missed) else None for each in outcomes]
+
+
+def test_the_profile_tells_the_mailbox_and_its_newest_history(full: Desk) -> None:
+    profile = full.source.profile()
+    assert (profile.address, profile.cursor) == (ADDRESS, full.mailbox.history_id)
+
+
+def test_credentials_of_another_mailbox_are_refused(desk: Desk) -> None:
+    other = desk.open("someone.else@example.org")
+    with pytest.raises(NeedsAuthorization, match=r"belong to support@example.org, not to someone.else@example.org"):
+        other.profile()
+    other.close()
+
+
+def test_a_fetch_returns_raw_bytes_labels_thread_and_arrival_in_the_order_asked(full: Desk) -> None:
+    items = full.items()
+    outcomes = full.source.fetch(items)
+    assert [each.raw for each in outcomes if isinstance(each, Fetched)] == LETTERS[::-1]
+    newest = outcomes[0]
+    assert isinstance(newest, Fetched)
+    assert (newest.labels, newest.thread_id) == (("INBOX", "UNREAD"), items[0].thread_id)
+    assert newest.internal_at == datetime(2026, 1, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_every_byte_survives_with_and_without_base64_padding(desk: Desk, padded: bool) -> None:
+    raws = [b"Subject: x\n\n" + bytes(range(256)) * 3 + b"z" * number for number in range(4)] + [os.urandom(300_000)]
+    desk.server.world.padded_base64 = padded
+    ids = [desk.mailbox.add(raw) for raw in raws]
+    outcomes = desk.source.fetch([Listed(each) for each in ids])
+    assert [each.raw for each in outcomes if isinstance(each, Fetched)] == raws
+
+
+def test_spam_and_trash_are_listed_too_and_since_leaves_older_mail_out(full: Desk) -> None:
+    spam = full.mailbox.add(letter(50), labels=("SPAM",), at=datetime(2026, 2, 1, tzinfo=UTC))
+    trash = full.mailbox.add(letter(51), labels=("TRASH",), at=datetime(2026, 2, 2, tzinfo=UTC))
+    assert [item.provider_id for item in full.items()][:2] == [trash, spam]
+    page = full.source.list_page(None, since=datetime(2026, 1, 6, tzinfo=UTC), limit=500)
+    assert len(page.items) == 4
+
+
+def test_a_page_never_asks_for_more_than_gmail_allows(full: Desk) -> None:
+    assert len(full.source.list_page(None, since=None, limit=100_000).items) == len(LETTERS)
+    page = full.source.list_page(None, since=None, limit=0)
+    assert len(page.items) == 1
+    assert page.next_cursor is not None
+
+
+def test_an_empty_mailbox_has_an_empty_last_page(desk: Desk) -> None:
+    page = desk.source.list_page(None, since=None, limit=100)
+    assert (list(page.items), page.next_cursor) == ([], None)
+    assert desk.source.fetch([]) == []
+
+
+def test_a_page_token_that_expired_restarts_the_listing(full: Desk) -> None:
+    token = full.source.list_page(None, since=None, limit=2).next_cursor
+    full.server.page_tokens.expire()
+    for cursor in (token, "nonsense"):
+        with pytest.raises(PageExpired):
+            full.source.list_page(cursor, since=None, limit=2)
+
+
+def test_history_tells_what_was_added_deleted_and_labelled(full: Desk) -> None:
+    cursor = full.source.profile().cursor
+    assert cursor is not None
+    known = full.mailbox.ids()
+    new = full.mailbox.add(letter(60))
+    full.mailbox.delete(known[0])
+    full.mailbox.modify(known[1], add=("STARRED",))
+    full.mailbox.modify(known[1], remove=("INBOX", "UNREAD"))
+    full.mailbox.modify(known[2], remove=("INBOX", "UNREAD"))
+    brief = full.mailbox.add(letter(61))
+    full.mailbox.delete(brief)
+    changes = full.source.changes(cursor, None)
+    assert [item.provider_id for item in changes.added] == [new, brief]
+    assert list(changes.deleted) == [known[0], brief]
+    assert changes.labels == {known[1]: ("STARRED",), known[2]: ()}
+    assert (changes.cursor, changes.next_page) == (full.mailbox.history_id, None)
+    quiet = full.source.changes(changes.cursor, None)
+    assert (list(quiet.added), list(quiet.deleted), quiet.labels, quiet.cursor) == ([], [], {}, changes.cursor)
+
+
+def drained(desk: Desk, cursor: int) -> set[str]:
+    added: set[str] = set()
+    page = None
+    while True:
+        changes = desk.source.changes(cursor, page)
+        added |= {item.provider_id for item in changes.added}
+        page = changes.next_page
+        if page is None:
+            return added
+
+
+@pytest.mark.parametrize(
+    "kind", [FaultKind.EMPTY_HISTORY_PAGE, FaultKind.DUPLICATED_HISTORY, FaultKind.SHUFFLED_HISTORY]
+)
+def test_odd_pages_of_history_lose_nothing(full: Desk, kind: FaultKind) -> None:
+    cursor = full.mailbox.history_id
+    new = {full.mailbox.add(letter(number)) for number in range(100, 120)}
+    full.server.faults.add(kind, times=3)
+    assert drained(full, cursor) == new
+
+
+def test_history_longer_than_a_page_is_read_page_by_page(desk: Desk) -> None:
+    cursor = desk.source.profile().cursor
+    assert cursor is not None
+    new = {desk.mailbox.add(letter(number)) for number in range(1100)}
+    assert drained(desk, cursor) == new
+    assert desk.statuses("history.list") == {"200": 3}
+
+
+def test_a_forgotten_history_asks_for_a_resync(full: Desk) -> None:
+    cursor = full.mailbox.history_id
+    full.mailbox.add(letter(70))
+    full.mailbox.expire_history()
+    with pytest.raises(CursorExpired):
+        full.source.changes(cursor, None)
+
+
+@pytest.mark.parametrize("cursor", [0, -1, 10**15])
+def test_a_cursor_that_never_was_one_asks_for_a_resync(full: Desk, cursor: int) -> None:
+    with pytest.raises(CursorExpired):
+        full.source.changes(cursor, None)
+
+
+def test_a_message_deleted_between_listing_and_fetch_is_gone_alone(full: Desk) -> None:
+    items = full.items()
+    full.mailbox.delete(items[3].provider_id)
+    assert errors(full.source.fetch(items)) == [None, None, None, Gone, None, None, None]
+    assert full.statuses() == {"200": 6, "404": 1}
+
+
+BLIPS = [
+    FaultKind.ERROR_500,
+    FaultKind.ERROR_503,
+    FaultKind.TRUNCATED_JSON,
+    FaultKind.WRONG_BASE64,
+    FaultKind.RESET,
+    FaultKind.LOST_REPLY,
+    FaultKind.CUT_BODY,
+]
+
+
+@pytest.mark.parametrize("kind", BLIPS)
+def test_a_blip_is_tried_again_inside_the_same_attempt(full: Desk, kind: FaultKind) -> None:
+    items = full.items()
+    number = full.server.faults.add(kind, method="messages.get", times=2)
+    outcomes = full.source.fetch(items)
+    assert [each.raw for each in outcomes if isinstance(each, Fetched)] == LETTERS[::-1]
+    assert full.server.faults.hits(number) == 2
+    assert sum(full.clock.waits, timedelta()) < timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("kind", BLIPS)
+def test_a_blip_that_stays_harms_only_its_own_message(full: Desk, kind: FaultKind) -> None:
+    items = full.items()
+    full.server.faults.add(kind, method="messages.get", message_id=items[2].provider_id)
+    assert errors(full.source.fetch(items)) == [None, None, Transient, None, None, None, None]
+    full.server.faults.clear()
+    assert errors(full.source.fetch(items[2:3])) == [None]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.ERROR_503, FaultKind.RESET, FaultKind.TRUNCATED_JSON])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda desk: desk.source.profile(),
+        lambda desk: desk.source.list_page(None, since=None, limit=5),
+        lambda desk: desk.source.changes(desk.mailbox.history_id, None),
+    ],
+)
+def test_a_provider_that_keeps_failing_passes_by_itself(
+    full: Desk, kind: FaultKind, read: Callable[[Desk], object]
+) -> None:
+    full.source.profile()
+    full.server.faults.add(kind, method="*")
+    with pytest.raises(Transient):
+        read(full)
+
+
+def test_an_outage_is_transient_and_the_same_source_works_after_it(tmp_path: Path) -> None:
+    server = GmailServer().start()
+    desk = Desk(server, tmp_path)
+    desk.mailbox.add(LETTERS[0])
+    items = desk.items()
+    server.stop()
+    assert errors(desk.source.fetch(items)) == [Transient]
+    with pytest.raises(Transient):
+        desk.source.profile()
+    with server:
+        assert errors(desk.source.fetch(items)) == [None]
+        desk.source.close()
+
+
+THROTTLES = [
+    FaultKind.RATE_LIMIT_403,
+    FaultKind.USER_RATE_LIMIT_403,
+    FaultKind.DAILY_LIMIT_403,
+    FaultKind.BANDWIDTH_429,
+]
+
+
+@pytest.mark.parametrize("kind", THROTTLES)
+def test_throttling_ends_the_fetch_without_asking_for_the_rest(full: Desk, kind: FaultKind) -> None:
+    items = full.items() * 20
+    full.server.faults.add(kind, method="messages.get")
+    assert set(errors(full.source.fetch(items))) == {Throttled}
+    assert sum(full.statuses().values()) <= 4
+    assert {units for method, _, units in full.calls if method == "messages.get"} == {0}
+    assert full.clock.waits == []
+
+
+@pytest.mark.parametrize("told", [{"retry_after": 40.0}, {"retry_time_in_message": 40.0}])
+def test_the_wait_gmail_asks_for_is_handed_on(full: Desk, told: dict[str, float]) -> None:
+    items = full.items()
+    full.server.faults.add(FaultKind.USER_RATE_LIMIT_403, method="messages.get", **told)  # type: ignore[arg-type]
+    (missed, *_) = full.source.fetch(items)
+    assert isinstance(missed, Missed)
+    assert isinstance(missed.error, Throttled)
+    assert timedelta(seconds=30) < missed.error.retry_after <= timedelta(seconds=41)
+
+
+def test_too_many_calls_at_once_makes_fewer_workers_and_loses_nothing(full: Desk) -> None:
+    full.server.quota.max_concurrent = 1
+    full.server.quota.latency = 0.01
+    left = full.items()
+    got: list[bytes] = []
+    rounds = 0
+    while left:
+        outcomes = full.source.fetch(left)
+        got += [each.raw for each in outcomes if isinstance(each, Fetched)]
+        assert set(errors(outcomes)) <= {None, TooManyAtOnce}
+        left = [item for item, each in zip(left, outcomes, strict=True) if isinstance(each, Missed)]
+        rounds += 1
+        assert rounds < 10
+    assert sorted(got) == sorted(LETTERS)
+    assert full.statuses()["429"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        (FaultKind.SUSPENDED_400, NeedsAuthorization),
+        (FaultKind.FORBIDDEN_403, NeedsAuthorization),
+        (FaultKind.DOMAIN_POLICY_403, NeedsAuthorization),
+        (FaultKind.UNAUTHENTICATED_401, NeedsAuthorization),
+    ],
+)
+def test_a_mailbox_that_needs_a_person_is_not_asked_for_every_message(
+    full: Desk, kind: FaultKind, error: type[FieldpostError]
+) -> None:
+    items = full.items() * 20
+    full.server.faults.add(kind, method="messages.get")
+    assert set(errors(full.source.fetch(items))) == {error}
+    assert sum(full.statuses().values()) <= 4
+
+
+def test_a_bad_request_buries_only_its_own_message(full: Desk) -> None:
+    items = full.items()
+    full.server.faults.add(FaultKind.BAD_REQUEST_400, message_id=items[0].provider_id)
+    assert errors(full.source.fetch(items)) == [Permanent] + [None] * 6
+
+
+def test_an_expired_token_is_renewed_once_without_anybody_noticing(full: Desk) -> None:
+    items = full.items()
+    full.server.tokens.expire()
+    assert errors(full.source.fetch(items)) == [None] * 7
+    assert full.statuses() == {"200": 7}
+
+
+def test_revoked_consent_needs_a_person_and_works_again_after_it(full: Desk) -> None:
+    items = full.items()
+    full.server.tokens.revoke(ADDRESS)
+    assert set(errors(full.source.fetch(items))) == {NeedsAuthorization}
+    with pytest.raises(NeedsAuthorization, match="invalid_grant"):
+        full.source.profile()
+    full.server.tokens.restore(ADDRESS)
+    assert errors(full.source.fetch(items)) == [None] * 7
+
+
+def test_a_service_account_reads_for_its_mailbox(full: Desk, tmp_path: Path) -> None:
+    key = json.loads(full.server.service_account_file(tmp_path / "key.json").read_text())
+    source = GmailSource(ADDRESS, load(key, subject=ADDRESS), full.server.url)
+    assert source.profile().address == ADDRESS
+    source.close()
+
+
+def test_connections_are_kept_and_at_most_four_calls_are_made_at_once(desk: Desk) -> None:
+    for number in range(60):
+        desk.mailbox.add(letter(number))
+    desk.server.quota.latency = 0.001
+    items = desk.items()
+    for _ in range(3):
+        assert set(errors(desk.source.fetch(items))) == {None}
+    stats = desk.server.stats()
+    assert int(str(stats["connections"])) <= 6
+    peak = stats["peak_concurrency"]
+    assert isinstance(peak, dict)
+    assert peak[ADDRESS] <= 4
+
+
+def test_calls_and_units_are_counted_as_the_provider_counts_them(full: Desk) -> None:
+    items = full.items()
+    full.source.fetch(items)
+    full.source.profile()
+    full.source.changes(full.mailbox.history_id, None)
+    assert Counter(method for method, _, _ in full.calls) == {
+        "messages.list": 1,
+        "messages.get": 7,
+        "getProfile": 1,
+        "history.list": 1,
+    }
+    assert sum(units for _, _, units in full.calls) == 5 + 7 * 20 + 1 + 2
+    full.calls.clear()
+    older = full.open(ADDRESS, costs=COSTS_BEFORE_2026_05)
+    older.fetch(items)
+    assert sum(units for _, _, units in full.calls) == 7 * 5
+    older.close()

@@ -1,0 +1,1 @@
+"""Tests of the one-machine runtime and of the deployment files."""
