@@ -40,8 +40,13 @@ _INSERT = text("""
     RETURNING id, number, org_id, ticket_id, trace_id
 """)
 _READY = text("""
+    WITH locked AS (
+        SELECT id FROM tickets
+         WHERE id = ANY(CAST(:ids AS uuid[])) AND dispatch_state IN ('NEW', 'TRIAGED')
+         ORDER BY id FOR NO KEY UPDATE
+    )
     UPDATE tickets SET dispatch_state = 'READY_TO_SCHEDULE', version = version + 1
-     WHERE id = ANY(CAST(:ids AS uuid[])) AND dispatch_state IN ('NEW', 'TRIAGED')
+      FROM locked WHERE tickets.id = locked.id
 """)
 _EVENT = text("""
     INSERT INTO events (org_id, ticket_id, kind, data, trace_id)

@@ -48,6 +48,8 @@ _RANK = text("""
              WHERE w.ticket_id = t.id AND w.state IN ('created', 'in_progress')) AS work
       FROM tickets t WHERE t.id = ANY(CAST(:ids AS uuid[]))
 """)
+#: Stitch, routing, triage and dispatch all lock tickets in the order of their ids, so that none waits in a circle.
+_LOCK_TICKETS = text("SELECT id FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 _NEW_IDS = text("SELECT uuidv7() AS id FROM generate_series(1, :count)")
 _TOUCH = text("""
     UPDATE tickets SET
@@ -189,6 +191,7 @@ def save(connection: Connection, works: Sequence[Work[Sighting, Group[UUID]]]) -
     rows = {done.item.node.message_id: done.item.row for done in works}
     groups = {done.result.links[0].message_id: (done.job, done.result) for done in works}
     fresh_ids = _new_ids(connection, sum(not group.tickets for _, group in groups.values()))
+    connection.execute(_LOCK_TICKETS, {"ids": [one for _, group in groups.values() for one in group.tickets]})
     plan = _Plan(rows)
     for job, group in groups.values():
         ticket_id = _resolve(connection, plan, job, group, fresh_ids)

@@ -70,9 +70,13 @@ _VERIFY = text("""
         ON CONFLICT (case_id) WHERE status = 'open' DO NOTHING
 """)
 _TRIAGED = text("""
-    UPDATE tickets SET dispatch_state = 'TRIAGED', version = version + 1
-     WHERE dispatch_state = 'NEW'
-       AND id IN (SELECT ticket_id FROM ticket_messages WHERE message_id = ANY(CAST(:ids AS bigint[])))
+    WITH locked AS (
+        SELECT id FROM tickets
+         WHERE dispatch_state = 'NEW'
+           AND id IN (SELECT ticket_id FROM ticket_messages WHERE message_id = ANY(CAST(:ids AS bigint[])))
+         ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE tickets SET dispatch_state = 'TRIAGED', version = version + 1 FROM locked WHERE tickets.id = locked.id
 """)
 
 

@@ -1,0 +1,58 @@
+# Fieldpost: every task of a developer. `make help` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SEED ?= 7
+SEEDS ?= 5
+# A company's own certificate authority is in the system's store; uv must look there. uv's cache stays in the checkout.
+export UV_SYSTEM_CERTS := 1
+export UV_PYTHON_DOWNLOADS := never
+export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check fix test demo bench soak run lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/.ready ## Install everything into .venv, nothing outside the checkout
+
+.venv/.ready: pyproject.toml requirements-dev.lock deploy/bootstrap
+	@PYTHON=$(PYTHON) sh deploy/bootstrap
+	@touch $@
+
+demo: setup ## Build a shared mailbox and take it from inbox to work orders (KEEP=1 leaves it running)
+	@$(BIN)/python -m deploy.demo.run --seed $(SEED) $(if $(KEEP),--keep)
+
+test: setup ## Run every test with real PostgreSQL, Valkey and a real HTTP Gmail server
+	@$(BIN)/pytest -n 2 --dist loadgroup -m "not soak"
+
+check: setup ## Format, lint, types, import contracts, YAML
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/yamllint -s deploy
+
+fix: setup ## Format and mend what a machine can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## Measure the chain beside its limit
+	@$(BIN)/python -m tests.bench
+
+soak: setup ## Repeat the fault tests, SEEDS=5 times with other seeds
+	@for seed in $$(seq 1 $(SEEDS)); do echo "seed $$seed"; \
+	  $(BIN)/pytest -q tests/faults tests/flow -p no:xdist --hypothesis-seed=$$seed || exit 1; done
+
+run: setup ## Start everything on this machine
+	@$(BIN)/fieldpost up --data .data
+
+lock: .venv/.ready ## Resolve the dependencies anew
+	@.tools/bin/uv pip compile -q --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	@.tools/bin/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --group dev -c requirements.lock \
+	  pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove what setup and the tools made
+	@rm -rf .venv .tools .data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,170 @@
+"""A running API for tests, the people who call it, and what stands in its database."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI
+from sqlalchemy import Connection, text
+
+from dlq.letters import Death, bury
+from models.enums import Cause, Lane, Provider
+from ops_api.access import Role
+from ops_api.app import make_app, make_server
+from ops_api.limits import Limits
+from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE
+from pipeline.commands.mailboxes import add_mailbox, ensure_organization
+from pipeline.runtime import ledger
+from pipeline.runtime.db import Database
+from pipeline.runtime.jobs import Emit
+from pipeline.runtime.ledger import Line
+from pipeline.runtime.settings import Settings
+
+SECRET = "a long secret key that only tests know"
+WORKER = 4_242
+
+
+class FakeClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2030, 5, 1, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+    def wait(self, duration: timedelta) -> None:
+        self.at += duration
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A client with the cookies and the CSRF header of one session."""
+
+    http: httpx.Client
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.http.get(path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.http.post(path, **options)
+
+
+class Api:
+    """A running API; `client` is nobody, `person` is signed in."""
+
+    def __init__(self, app: FastAPI, base_url: str) -> None:
+        self.app, self.base_url = app, base_url
+        self._clients: list[httpx.Client] = []
+
+    @property
+    def db(self) -> Database:
+        found: Database = self.app.state.services.db
+        return found
+
+    def client(self, **options: Any) -> httpx.Client:
+        client = httpx.Client(base_url=self.base_url, timeout=20, trust_env=False, verify=False, **options)
+        self._clients.append(client)
+        return client
+
+    def person(self, org_id: UUID, role: Role = Role.ADMIN, email: str = "ann@example.org") -> Person:
+        sessions = self.app.state.services.sessions
+        session = sessions.open(email, org_id, role)
+        token = sessions.csrf_token(session)
+        cookies = {SESSION_COOKIE: sessions.token(session), CSRF_COOKIE: token}
+        return Person(self.client(cookies=cookies, headers={CSRF_HEADER: token}))
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
+def settings_for(database_url: str | None, **changes: Any) -> Settings:
+    values: dict[str, Any] = {"database_url": database_url, "secret_key": SECRET, "allow_dev_login": True}
+    return Settings(_env_file=None, **(values | changes))  # type: ignore[call-arg]
+
+
+@contextmanager
+def serving(settings: Settings, limits: Limits | None = None, clock: FakeClock | None = None) -> Iterator[Api]:
+    """Serve the app on a free port of 127.0.0.1 while the block runs."""
+    app = make_app(settings, limits=limits, clock=clock)
+    # With its protocol named, asyncio turns Nagle's algorithm off; else every second request waits 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        server = make_server(app, "127.0.0.1", listener.getsockname()[1])
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        api = Api(app, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            yield api
+        finally:
+            api.close()
+            server.should_exit = True
+            thread.join(timeout=20)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One organization with a mailbox and a dead job in it."""
+
+    org_id: UUID
+    mailbox_id: UUID
+    job_id: int
+    occurrence_id: int
+
+
+def house(db: Database, name: str) -> House:
+    """Build an organization whose one message could not be parsed."""
+    with db.begin() as connection:
+        org_id = ensure_organization(connection, name)
+        mailbox_id = add_mailbox(connection, org_id, f"help@{name}.example", Provider.GMAIL, source={})
+        (occurrence_id,) = fetched(connection, org_id, mailbox_id, ["m-1"])
+        job_id = kill(
+            connection, org_id, mailbox_id, stage="parse", key=str(occurrence_id), said="canary-error in line 1"
+        )
+    return House(org_id, mailbox_id, job_id, occurrence_id)
+
+
+def fetched(connection: Connection, org_id: UUID, mailbox_id: UUID, provider_ids: Sequence[str]) -> list[int]:
+    """Write occurrences whose raw bytes are here and that are not parsed yet; return their ids."""
+    statement = text("""
+        INSERT INTO occurrences (org_id, mailbox_id, provider_id, state, raw_sha256)
+        SELECT :org, :mailbox, id, 'fetched', decode(repeat('ab', 32), 'hex') FROM unnest(CAST(:ids AS text[])) AS id
+        RETURNING id
+    """)
+    values = {"org": org_id, "mailbox": mailbox_id, "ids": list(provider_ids)}
+    return sorted(connection.execute(statement, values).scalars())
+
+
+def kill(connection: Connection, org_id: UUID, mailbox_id: UUID, *, stage: str, key: str, said: str) -> int:
+    """Put a job, claim it and bury it; return its id."""
+    ledger.put(connection, [Emit(stage, key, org_id, mailbox_id, Lane.LIVE, 0, "trace")])
+    line = Line(stage, Lane.LIVE)
+    jobs = ledger.claim(connection, line, batch=100, worker=WORKER, lease=timedelta(seconds=30))
+    dead = [job for job in jobs if job.key == key]
+    bury(connection, [Death(job, Cause.PERMANENT, ValueError(said), stage == "parse") for job in dead])
+    return dead[0].job_id
+
+
+def rows(db: Database, statement: str, **values: object) -> list[Any]:
+    """Return what a statement finds."""
+    with db.begin() as connection:
+        return [tuple(row) for row in connection.execute(text(statement), values)]
+
+
+def change(db: Database, statement: str, **values: object) -> None:
+    """Run one statement."""
+    with db.begin() as connection:
+        connection.execute(text(statement), values)

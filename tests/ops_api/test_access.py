@@ -1,0 +1,98 @@
+"""The access table: complete, and obeyed by every route."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from ops_api.access import ROLES, ROWS, TABLE, Access, Permission, Role, Scope
+from ops_api.app import make_app
+from ops_api.guard import GuardedRoute
+from tests.ops_api.serving import Api, House, Person, rows, settings_for
+
+_PRIVATE = [row for row in ROWS if not row.is_public]
+_CHANGES = [row for row in ROWS if row.needs_csrf]
+_BODIES = {"/ops/jobs/{job_id}/discard": {"reason": "no use"}}
+
+
+def _path(row: Access, house: House) -> str:
+    return row.path.format(mailbox_id=house.mailbox_id, job_id=house.job_id)
+
+
+def _ask(person: Person, row: Access, house: House, **options: object) -> int:
+    if row.method == "GET":
+        return person.get(_path(row, house), **options).status_code
+    return person.post(_path(row, house), json=_BODIES.get(row.path), **options).status_code
+
+
+def test_every_route_of_the_app_has_a_row_and_every_row_has_a_route() -> None:
+    app = make_app(settings_for("postgresql://nowhere.invalid/none"))
+    found = {
+        (method, context.path)
+        for context in iter_route_contexts(app.routes)
+        for method in (context.methods or ()) - {"HEAD"}
+    }
+    assert found == set(TABLE)
+    assert len(TABLE) == len(ROWS)
+
+
+def test_a_route_without_a_row_cannot_be_made() -> None:
+    with pytest.raises(KeyError):
+        GuardedRoute("/secrets", lambda: None, methods=["GET"])
+
+
+def test_every_change_demands_a_token_and_no_reading_does() -> None:
+    assert {row.path for row in ROWS if row.method != "GET"} == {row.path for row in _CHANGES}
+
+
+def test_admins_may_do_everything_and_others_no_operations() -> None:
+    assert ROLES[Role.ADMIN] == frozenset(Permission)
+    assert not {Permission.MAILBOXES_SYNC, Permission.DEAD_LETTERS_RESOLVE} & (ROLES[Role.AGENT] | ROLES[Role.VIEWER])
+
+
+def test_without_a_session_every_private_route_answers_401(api: Api, ours: House) -> None:
+    nobody = Person(api.client())
+    assert {row.path: _ask(nobody, row, ours) for row in _PRIVATE} == {row.path: 401 for row in _PRIVATE}
+
+
+@pytest.mark.parametrize("role", [Role.AGENT, Role.VIEWER])
+def test_a_role_without_the_permission_gets_403(api: Api, ours: House, role: Role) -> None:
+    person = api.person(ours.org_id, role)
+    refused = [row for row in _PRIVATE if row.permission not in ROLES[role]]
+    assert {row.path: _ask(person, row, ours) for row in refused} == {row.path: 403 for row in refused}
+    assert rows(api.db, "SELECT state FROM jobs") == [("dead",)]
+
+
+def test_a_change_without_its_token_gets_403_and_changes_nothing(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    person.http.headers.pop("x-csrf-token")
+    found = {row.path: _ask(person, row, ours) for row in _CHANGES}
+    assert found == {row.path: 403 for row in _CHANGES}
+    assert rows(api.db, "SELECT stage, state FROM jobs") == [("parse", "dead")]
+
+
+def test_a_change_from_another_site_gets_403(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    foreign = {"origin": "https://evil.example"}
+    found = {row.path: _ask(person, row, ours, headers=foreign) for row in _CHANGES}
+    assert found == {row.path: 403 for row in _CHANGES}
+    assert rows(api.db, "SELECT stage, state FROM jobs") == [("parse", "dead")]
+
+
+def test_objects_of_another_organization_do_not_exist(api: Api, ours: House, theirs: House) -> None:
+    person = api.person(ours.org_id)
+    objects = [row for row in _PRIVATE if row.scope in {Scope.MAILBOX, Scope.DEAD_LETTER}]
+    assert len(objects) == 7
+    assert {row.path: _ask(person, row, theirs) for row in objects} == {row.path: 404 for row in objects}
+    assert rows(api.db, "SELECT state FROM jobs ORDER BY id") == [("dead",), ("dead",)]
+    assert rows(api.db, "SELECT DISTINCT state FROM mailboxes") == [("active",)]
+
+
+def test_lists_hold_nothing_of_another_organization(api: Api, ours: House, theirs: House) -> None:
+    person = api.person(ours.org_id)
+    lists = [row for row in _PRIVATE if row.scope is Scope.ORGANIZATION]
+    said = "".join(person.get(row.path).text for row in lists)
+    assert str(ours.mailbox_id) in said
+    assert "help@ours.example" in said
+    assert str(theirs.mailbox_id) not in said
+    assert "theirs" not in said

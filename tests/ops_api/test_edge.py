@@ -1,0 +1,202 @@
+"""The edge: ids, bounds, headers, logs, and an answer whatever happens behind it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from ops_api.limits import Limits
+from ops_api.sessions import CSRF_COOKIE, SESSION_COOKIE
+from tests.ops_api.serving import Api, House, change, rows, serving, settings_for
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_kept"),
+    [
+        pytest.param("abc-123", True, id="plain"),
+        pytest.param("x" * 128, True, id="longest"),
+        pytest.param("x" * 129, False, id="too long"),
+        pytest.param("a b\tc", False, id="blanks"),
+        pytest.param("<script>", False, id="markup"),
+    ],
+)
+def test_a_safe_request_id_comes_back_and_any_other_is_replaced(api: Api, asked: str, is_kept: bool) -> None:
+    found = api.client().get("/healthz", headers={"x-request-id": asked}).headers["x-request-id"]
+    assert (found == asked) is is_kept
+    assert is_kept or re.fullmatch("[0-9a-f]{32}", found)
+
+
+def test_every_answer_carries_an_id_and_the_protecting_headers(api: Api) -> None:
+    client = api.client()
+    answers = [
+        client.get("/healthz"),
+        client.get("/nowhere"),
+        client.delete("/me"),
+        client.get("/me"),
+        client.post("/auth/dev/login", content=b"x" * 1_048_577),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 404, 405, 401, 413]
+    for answer in answers:
+        assert answer.headers["x-request-id"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["cache-control"] == "no-store"
+        assert "server" not in answer.headers
+
+
+def test_every_refusal_has_one_shape(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    answers = [person.get("/nowhere"), person.http.delete("/me"), person.get("/mailboxes/7/sync/status")]
+    assert [answer.json()["code"] for answer in answers] == ["not_found", "method_not_allowed", "invalid"]
+    for answer in answers:
+        said = answer.json()
+        assert set(said) - {"fields"} == {"detail", "code", "request_id"}
+        assert said["request_id"] == answer.headers["x-request-id"]
+        assert isinstance(said["detail"], str)
+    assert answers[1].headers["allow"] == "GET"
+
+
+def _chunks(size: int) -> Iterator[bytes]:
+    yield b'{"email": "ann@example.org", "organization_name": "'
+    for _ in range(size // 65_536):
+        yield b"x" * 65_536
+    yield b'"}'
+
+
+@pytest.mark.parametrize(("size", "status"), [(2_097_152, 413), (65_536, 422)])
+def test_a_body_without_a_declared_length_is_bounded_too(api: Api, size: int, status: int) -> None:
+    client = api.client()
+    token = client.get("/auth/csrf").json()["csrf_token"]
+    answer = client.post(
+        "/auth/dev/login",
+        content=_chunks(size),
+        headers={"x-csrf-token": token, "content-type": "application/json"},
+    )
+    assert answer.status_code == status
+    assert answer.json()["code"] in {"too_large", "invalid"}
+
+
+def test_a_body_too_large_does_nothing(api: Api, ours: House) -> None:
+    answer = api.person(ours.org_id).post(f"/ops/jobs/{ours.job_id}/replay", content=b" " * 1_048_577)
+    assert answer.status_code == 413
+    assert rows(api.db, "SELECT state FROM jobs") == [("dead",)]
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'"x"', b"\xff\xfe", b'{"email": "\\ud800@x", "organization_name": "a"}']
+)
+def test_a_body_that_is_no_request_is_told_so(api: Api, content: bytes) -> None:
+    client = api.client()
+    token = client.get("/auth/csrf").json()["csrf_token"]
+    headers = {"x-csrf-token": token, "content-type": "application/json"}
+    assert client.post("/auth/dev/login", content=content, headers=headers).status_code in {400, 422}
+
+
+def test_nobody_learns_what_a_body_should_be_before_signing_in(api: Api, ours: House) -> None:
+    answer = api.client().post(
+        f"/ops/jobs/{ours.job_id}/discard", content=b"{", headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 401
+
+
+def test_logs_name_the_route_and_hold_no_secret(api: Api, ours: House) -> None:
+    with capture_logs() as lines:
+        person = api.person(ours.org_id)
+        person.get("/ops/jobs/dlq", params={"cursor": "canary-query"}, headers={"authorization": "canary-header"})
+        person.post(f"/ops/jobs/{ours.job_id}/discard", json={"reason": "canary-body"}, headers={"x-request-id": "r-1"})
+        person.post("/auth/dev/login", json={"email": "canary@example.org", "organization_name": "canary-org"})
+    answered = [line for line in lines if line["event"] == "request.answered"]
+    assert [(line["method"], line["route"], line["status"]) for line in answered] == [
+        ("GET", "/ops/jobs/dlq", 422),
+        ("POST", "/ops/jobs/{job_id}/discard", 200),
+        ("POST", "/auth/dev/login", 200),
+    ]
+    said = repr(lines)
+    assert "canary" not in said
+    for name in (SESSION_COOKIE, CSRF_COOKIE):
+        held = [cookie.value for cookie in person.http.cookies.jar if cookie.name == name]
+        assert held
+        assert not any(str(value) in said for value in held)
+
+
+def test_an_error_nobody_expected_is_a_500_without_its_insides(api: Api, ours: House) -> None:
+    api.app.state.services.cursors.read = None
+    with capture_logs() as lines:
+        answer = api.person(ours.org_id).get("/ops/jobs/dlq")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "Traceback" not in answer.text
+    assert "NoneType" not in answer.text
+    assert [line["event"] for line in lines] == ["request.failed", "request.answered"]
+
+
+_LATE_FAILURE = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'canary-late'; END $$;
+    CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON dead_letters DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+def test_a_commit_that_fails_is_no_success(api: Api, ours: House) -> None:
+    change(api.db, _LATE_FAILURE)
+    answer = api.person(ours.org_id).post(f"/ops/jobs/{ours.job_id}/replay")
+    assert answer.status_code == 500
+    assert "canary" not in answer.text
+    assert rows(api.db, "SELECT state FROM jobs") == [("dead",)]
+
+
+def test_a_database_that_is_away_is_a_503_in_words(database_url: str) -> None:
+    with serving(settings_for("postgresql+psycopg://nobody:canary@127.0.0.1:9/none")) as api:
+        client = api.client()
+        token = client.get("/auth/csrf").json()["csrf_token"]
+        login = client.post(
+            "/auth/dev/login",
+            json={"email": "ann@example.org", "organization_name": "Acme"},
+            headers={"x-csrf-token": token},
+        )
+    assert (login.status_code, login.json()["code"]) == (503, "unavailable")
+    assert login.headers["retry-after"]
+    assert "canary" not in login.text
+    assert "set-cookie" not in login.headers
+
+
+def _blocked(api: Api, house: House) -> httpx.Response:
+    """Ask for a change of a mailbox whose row somebody else holds."""
+    with api.db.begin() as connection:
+        connection.execute(text("SELECT FROM mailboxes WHERE id = :id FOR UPDATE"), {"id": house.mailbox_id})
+        return api.person(house.org_id).post(f"/mailboxes/{house.mailbox_id}/sync/backfill")
+
+
+def _limited(database_url: str, **limits: Any) -> Any:
+    return serving(settings_for(database_url), limits=Limits(**limits))
+
+
+def test_waiting_for_a_lock_ends_in_a_503_that_changed_nothing(database_url: str, make_house: Any) -> None:
+    with _limited(database_url, statement=timedelta(milliseconds=300)) as api:
+        answer = _blocked(api, make_house(api))
+        assert answer.status_code == 503
+        assert "nothing was changed" in answer.json()["detail"]
+        assert rows(api.db, "SELECT count(*) FROM backfills") == [(0,)]
+
+
+def test_whatever_hangs_the_client_has_an_answer_by_the_deadline(database_url: str, make_house: Any) -> None:
+    with _limited(database_url, deadline=timedelta(milliseconds=300)) as api:
+        answer = _blocked(api, make_house(api))
+        assert answer.status_code == 503
+        assert "may still take effect" in answer.json()["detail"]
+
+
+def test_more_requests_than_transactions_are_all_answered(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    limits = httpx.Limits(max_connections=80)
+    with httpx.Client(base_url=api.base_url, cookies=person.http.cookies, limits=limits, trust_env=False) as client:
+        from_all = [client.get("/me").status_code for _ in range(3)]
+    assert from_all == [200, 200, 200]

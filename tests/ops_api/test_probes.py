@@ -1,0 +1,133 @@
+"""Health, readiness and metrics."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from models import schema
+from ops_api.app import make_app
+from ops_api.probes import OccurrenceScan
+from pipeline.runtime.ledger import WORKER_LOCK
+from tests.ops_api.serving import Api, FakeClock, House, change, fetched, house, kill, serving, settings_for
+
+_NOWHERE = "postgresql+psycopg://nobody:canary@127.0.0.1:9/none"
+
+
+def _samples(said: str) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(said)
+        for sample in family.samples
+    }
+
+
+def test_a_served_api_is_healthy_and_ready(api: Api) -> None:
+    client = api.client()
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_without_a_database_it_is_healthy_and_not_ready() -> None:
+    with serving(settings_for(_NOWHERE)) as api:
+        client = api.client()
+        assert client.get("/healthz").status_code == 200
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == "the database does not answer"
+        assert _samples(client.get("/metrics").text)["fieldpost_database_up",] == 0
+
+
+def test_without_its_migrations_it_is_not_ready_and_says_what_to_do(api: Api) -> None:
+    with api.db.begin() as connection:
+        schema.undo(connection, "base")
+    client = api.client()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "fieldpost migrate" in answer.json()["detail"]
+    assert _samples(client.get("/metrics").text)["fieldpost_database_up",] == 0
+
+
+def test_metrics_tell_the_queue_the_letters_the_mailboxes_and_the_workers(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    person.post(f"/mailboxes/{ours.mailbox_id}/sync/backfill")
+    change(api.db, "UPDATE mailboxes SET last_incremental_sync_at = now() - interval '1 hour'")
+    change(api.db, "UPDATE jobs SET run_at = now() - interval '5 minutes' WHERE stage = 'backfill'")
+    mailbox = str(ours.mailbox_id)
+    with api.db.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:class, 1)"), {"class": WORKER_LOCK})
+        answer = api.client().get("/metrics")
+    found = _samples(answer.text)
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert found["fieldpost_queue_jobs", "backfill", "backfill", "ready"] == 1
+    assert found["fieldpost_queue_jobs", "live", "parse", "dead"] == 1
+    assert found["fieldpost_queue_age_seconds", "backfill", "backfill"] >= 300
+    assert found["fieldpost_dead_letters_open", "permanent", "parse"] == 1
+    assert found["fieldpost_sync_lag_seconds", mailbox] >= 3_600
+    assert found["fieldpost_mailbox_up", mailbox] == 1
+    assert found["fieldpost_workers_alive",] == 1
+    assert found["fieldpost_occurrences", mailbox, "quarantined"] == 1
+    assert found["fieldpost_stranded_occurrences",] == 0
+    route = "/mailboxes/{mailbox_id}/sync/backfill"
+    assert found["fieldpost_http_requests_total", "POST", route, "200"] == 1
+    assert found["fieldpost_http_request_seconds_count", "POST", route] == 1
+    assert "help@ours.example" not in answer.text
+
+
+def test_an_occurrence_with_work_left_and_no_job_is_stranded(api: Api, ours: House) -> None:
+    with api.db.begin() as connection:
+        kept, _, _ = fetched(connection, ours.org_id, ours.mailbox_id, ["a", "b", "c"])
+        kill(connection, ours.org_id, ours.mailbox_id, stage="parse", key=str(kept), said="bad")
+    assert _samples(api.client().get("/metrics").text)["fieldpost_stranded_occurrences",] == 2
+
+
+def test_a_scan_in_pages_counts_what_one_pass_would(api: Api, ours: House) -> None:
+    with api.db.begin() as connection:
+        fetched(connection, ours.org_id, ours.mailbox_id, [f"p-{number}" for number in range(10)])
+        scan = OccurrenceScan(page=4)
+        published = []
+        for _ in range(3):
+            scan.read_on(connection)
+            published.append(scan.stranded)
+    assert published == [None, None, 10]
+    assert scan.counts == {(str(ours.mailbox_id), "fetched"): 10, (str(ours.mailbox_id), "quarantined"): 1}
+
+
+def test_scrapes_in_quick_succession_ask_the_database_once(database_url: str) -> None:
+    clock = FakeClock()
+    with serving(settings_for(database_url), clock=clock) as api:
+        client = api.client()
+        before = _samples(client.get("/metrics").text)
+        house(api.db, "late")
+        during = _samples(client.get("/metrics").text)
+        clock.at += timedelta(seconds=3)
+        after = _samples(client.get("/metrics").text)
+    name = ("fieldpost_dead_letters_open", "permanent", "parse")
+    assert [name in found for found in (before, during, after)] == [False, False, True]
+
+
+def test_metrics_are_json_when_asked_for(api: Api, ours: House) -> None:
+    answer = api.client().get("/metrics", headers={"accept": "application/json"})
+    letters = answer.json()["metrics"]["fieldpost_dead_letters_open"]
+    assert letters == [{"labels": {"stage": "parse", "cause": "permanent"}, "value": 1.0}]
+
+
+def test_metrics_can_be_switched_off(database_url: str) -> None:
+    with serving(settings_for(database_url, enable_prometheus_metrics=False)) as api:
+        assert api.client().get("/metrics").status_code == 404
+
+
+def test_an_address_nobody_serves_does_not_grow_the_metrics(api: Api) -> None:
+    client = api.client()
+    for number in range(5):
+        client.request("BREW", f"/coffee/{number}")
+    assert _samples(client.get("/metrics").text)["fieldpost_http_requests_total", "other", "unmatched", "404"] == 5
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y"])
+def test_a_database_address_that_is_none_is_told_before_serving(url: str) -> None:
+    with pytest.raises(Exception, match="DATABASE_URL"):
+        make_app(settings_for(url))
