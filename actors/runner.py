@@ -73,6 +73,7 @@ class Runner:
         with around.holdings.holding(jobs, stage.lease), structlog.contextvars.bound_contextvars(stage=stage.name):
             lines = self._run(stage, jobs)
         around.ring(lines)
+        around.metrics.wait.labels(stage.name, line.lane.value).observe(max(job.waited for job in jobs))
         around.metrics.batch.labels(stage.name).observe(len(jobs))
         around.metrics.seconds.labels(stage.name).observe(time.monotonic() - started_at)
         around.metrics.cpu.labels(stage.name).inc(time.thread_time() - cpu)
@@ -160,7 +161,7 @@ class Runner:
             if isinstance(outcome, Again | Blocked | Exception):
                 judge(stage, job, outcome, verdict)
                 continue
-            verdict.done.append(job.job_id)
+            verdict.done.append(job)
             if job.job_id in items:
                 works.append(Work(job, items[job.job_id], outcome))
         emits = stage.save(connection, works) if works else []

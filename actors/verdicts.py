@@ -30,7 +30,7 @@ _NEEDS_PERSON = text("""
 class Verdict:
     """How the held jobs of one batch end, and the lines that have ready rows because of it."""
 
-    done: list[int] = field(default_factory=list)
+    done: list[Job] = field(default_factory=list)
     delays: list[Delay] = field(default_factory=list)
     blocked: list[Job] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ def _judge_error(stage: Stage[Any, Any], job: Job, error: Exception, verdict: Ve
 
 def settle(connection: Connection, verdict: Verdict) -> None:
     """Write how every job ends, in the transaction of the batch's effects."""
-    verdict.lines |= ledger.settle(connection, verdict.done)
+    verdict.lines |= ledger.settle(connection, [job.job_id for job in verdict.done])
     ledger.postpone(connection, verdict.delays)
     ledger.block(connection, [job.job_id for job in verdict.blocked])
     mailboxes = [job.mailbox_id for job in verdict.blocked if job.mailbox_id]
@@ -87,11 +87,13 @@ def report(stage: str, verdict: Verdict, metrics: Metrics) -> None:
             metrics.runs.labels(stage, outcome).inc(number)
     for death in verdict.deaths:
         metrics.dead.labels(stage, death.cause.value).inc()
-    _log_unfinished(verdict)
+    _log(verdict)
 
 
-def _log_unfinished(verdict: Verdict) -> None:
+def _log(verdict: Verdict) -> None:
     log = get_logger()
+    for job in verdict.done:
+        log.debug("job.done", **_named(job))
     for death in verdict.deaths:
         log.error("job.buried", **_named(death.job), cause=death.cause.value, error=short(death.error))
     for delay in verdict.delays:

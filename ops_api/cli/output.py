@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import orjson
@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+_PIPE_WIDTH = 240
+
 
 def to_stdout() -> Console:
-    """Return the console for results."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Return the console for results; a pipe or file is as wide as a long line."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def to_stderr() -> Console:
@@ -34,11 +36,16 @@ def print_json(value: object) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Write a table to stdout, or the sentence `empty` when there is no row; None is shown as a dash."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str, wrapped: Collection[str] = ()
+) -> None:
+    """Write a table to stdout, or the sentence `empty` when there is no row; None is shown as a dash.
+
+    The columns named in `wrapped` give way when the terminal is narrow; the others stay on one line.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name not in wrapped)
     for row in rows:
         table.add_row(*(escape("-" if cell is None else str(cell)) for cell in row))
     to_stdout().print(table if table.row_count else empty)

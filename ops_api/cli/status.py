@@ -9,13 +9,14 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from sqlalchemy import Connection
 
 from dlq import reading
 from models.enums import MailboxState
 from models.queries import queue, summary, sync
 from ops_api.cli.options import AsJson, Data
 from ops_api.cli.output import ago, line_of, print_fields, print_json, print_table, span
-from ops_api.cli.session import Runtime, begin, open_runtime
+from ops_api.cli.session import begin, open_runtime
 from ops_api.cli.waiting import reason
 from pipeline.commands.mailboxes import find_mailbox
 
@@ -84,31 +85,30 @@ def status(
     Exit codes: 0 ok, 2 bad input or configuration.
     """
     settings, where = begin("status", data)
-    with open_runtime(settings, where) as runtime:
-        found = read(runtime, mailbox)
+    with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
+        wanted = None if mailbox is None else find_mailbox(connection, mailbox)
+        found = _read(connection)
+    if wanted is None:
+        _show_all(found, as_json=as_json)
+        return
+    one = next(each for each in found.mailboxes if each.mailbox_id == wanted)
     if as_json:
-        objects = [_as_json(found, each) for each in found.mailboxes]
-        print_json(objects if mailbox is None else objects[0])
-    elif mailbox is None:
-        _show_all(found)
+        print_json(_as_json(found, one))
     else:
-        _show_one(found, found.mailboxes[0])
+        _show_one(found, one)
 
 
-def read(runtime: Runtime, mailbox: str | None) -> Snapshot:
-    """Read everything at once. Raises `UserError` for an unknown mailbox."""
-    with runtime.db.begin() as connection:
-        ids = None if mailbox is None else [find_mailbox(connection, mailbox)]
-        return Snapshot(
-            now=summary.database_time(connection),
-            mailboxes=sync.sync_status(connection, ids),
-            listings=sync.listings(connection, ids),
-            waits=queue.waits(connection, ids),
-            blocked=queue.blocked(connection, ids),
-            letters=reading.open_by_mailbox(connection),
-            workers=queue.live_workers(connection),
-            per_minute=queue.parsed_last_minute(connection),
-        )
+def _read(connection: Connection) -> Snapshot:
+    return Snapshot(
+        now=summary.database_time(connection),
+        mailboxes=sync.sync_status(connection),
+        listings=sync.listings(connection),
+        waits=queue.waits(connection),
+        blocked=queue.blocked(connection),
+        letters=reading.open_by_mailbox(connection),
+        workers=queue.live_workers(connection),
+        per_minute=queue.parsed_last_minute(connection),
+    )
 
 
 def _state_reasons(mailbox: sync.SyncStatus) -> list[str]:
@@ -146,7 +146,10 @@ def _as_json(found: Snapshot, mailbox: sync.SyncStatus) -> dict[str, object]:
     }
 
 
-def _show_all(found: Snapshot) -> None:
+def _show_all(found: Snapshot, *, as_json: bool) -> None:
+    if as_json:
+        print_json([_as_json(found, mailbox) for mailbox in found.mailboxes])
+        return
     rows = [
         (
             mailbox.email,
@@ -160,7 +163,8 @@ def _show_all(found: Snapshot) -> None:
         for mailbox in found.mailboxes
     ]
     columns = ("mailbox", "state", "lag", "queued", "running", "time left", "why")
-    print_table(columns, rows, empty="No mailbox yet: add one with `fieldpost mailbox add` or `fieldpost import`.")
+    empty = "No mailbox yet: add one with `fieldpost mailbox add` or `fieldpost import`."
+    print_table(columns, rows, empty=empty, wrapped=("why",))
     print(f"{len(found.workers)} live workers, {found.per_minute} new messages in the last minute")
 
 

@@ -148,9 +148,10 @@ def list_dead_letters(
     cursor: Annotated[str | None, Query(max_length=1024)] = None,
 ) -> DeadLetters:
     """Return the organization's open dead letters."""
-    bound: Mapping[str, object] = dict(filters.which(session.org_id))
-    before_id = services.cursors.read(cursor, bound)
-    found = reading.find(connection, limit=limit + 1, before_id=before_id, **filters.which(session.org_id))
+    which = filters.which(session.org_id)
+    bound: Mapping[str, object] = dict(which)
+    which["before_id"] = services.cursors.read(cursor, bound)
+    found = reading.find(connection, limit=limit + 1, **which)
     page = found[:limit]
     next_cursor = services.cursors.make(page[-1].letter_id, bound) if len(found) > limit else None
     return DeadLetters(items=[_answer(letter) for letter in page], next_cursor=next_cursor)

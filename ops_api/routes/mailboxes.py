@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -20,7 +20,9 @@ from pipeline.commands import sync
 router = APIRouter(route_class=GuardedRoute, tags=["mailboxes"])
 
 Minutes = Annotated[int, Query(ge=1, le=10_080, description="How long; a week at most.")]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 
 
 class MailboxAnswer(BaseModel):
@@ -135,7 +137,7 @@ def resume(mailbox_id: OwnMailbox, connection: Transaction) -> ResumedAnswer:
     return ResumedAnswer(mailbox_id=mailbox_id, history_sync_job_id=sync.resume(connection, mailbox_id))
 
 
-def sync_fields(found: SyncStatus) -> dict[str, object]:
+def sync_fields(found: SyncStatus) -> dict[str, Any]:
     """Return the fields of `SyncAnswer`, with jobs under the contract's names."""
     return {
         "mailbox_id": found.mailbox_id,

@@ -27,6 +27,8 @@ class Job:
     crashes: int
     args: Mapping[str, Any]
     trace_id: str
+    #: Seconds between due and claimed.
+    waited: float = 0.0
 
     def then(self, stage: str, key: str) -> Emit:
         """Return the next step for `key`, in the same lane, at the same place in line, under the same trace."""

@@ -64,7 +64,8 @@ _CLAIM = text(f"""
     UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = :worker, is_wanted = false,
                     company = (SELECT count(*) FROM chosen), lease_until = now() + make_interval(secs => :lease)
       FROM chosen WHERE jobs.id = chosen.id
-    RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))}
+    RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))},
+              CAST(extract(epoch FROM now() - jobs.run_at) AS float8) AS waited
 """)  # noqa: S608 - column names from above
 
 _HOLD = text("""
@@ -127,13 +128,14 @@ _RECLAIM = text(f"""
          WHERE state = 'running' AND pg_postmaster_start_time() < now() - make_interval(secs => :grace)
            AND (lease_until < now()
                 OR NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = {WORKER_LOCK}
-                                  AND objid = CAST(jobs.worker AS oid) AND objsubid = 2 AND granted))
+                                  AND objid = CAST(jobs.worker AS oid) AND objsubid = 2 AND granted
+                                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))
          ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
     )
     UPDATE jobs SET state = 'ready', lease_until = NULL, worker = NULL, is_suspect = true,
                     crashes = crashes + CASE WHEN company = 1 THEN 1 ELSE 0 END
       FROM lost WHERE jobs.id = lost.id
-    RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))}
+    RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))}, CAST(0 AS float8) AS waited
 """)  # noqa: S608 - column names from above
 
 _READY = text("""
@@ -188,6 +190,7 @@ def _jobs(rows: Iterable[Row[Any]]) -> list[Job]:
             crashes=row.crashes,
             args=row.args or {},
             trace_id=row.trace_id,
+            waited=row.waited,
         )
         for row in rows
     ]

@@ -114,32 +114,39 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Raw]:
 
 
 def work(items: Sequence[Raw], ports: Ports) -> Sequence[Understood | Exception]:
-    """Read the raw bytes together, then understand each message for itself."""
+    """Read the raw bytes together, understand each message for itself, store the attachments together."""
     try:
         contents = ports.blobs.get(BlobKind.RAW, [item.sha256.hex() for item in items])
     except FieldpostError as error:
         return [error] * len(items)
-    return [_understand(item, contents.get(item.sha256.hex()), ports) for item in items]
+    parsed = [_parse(item, contents.get(item.sha256.hex())) for item in items]
+    mails = [mail for mail in parsed if isinstance(mail, mime.Parsed)]
+    payloads = {part.sha256: part.payload for mail in mails for part in mail.attachments}
+    try:
+        stored = ports.blobs.put(BlobKind.ATTACHMENT, payloads) if payloads else {}
+    except FieldpostError as error:
+        stored, parsed = {}, [error if isinstance(mail, mime.Parsed) and mail.attachments else mail for mail in parsed]
+    return [
+        _understand(item, mail, stored) if isinstance(mail, mime.Parsed) else mail
+        for item, mail in zip(items, parsed, strict=True)
+    ]
 
 
-def _understand(item: Raw, raw: bytes | None, ports: Ports) -> Understood | Exception:
+def _parse(item: Raw, raw: bytes | None) -> mime.Parsed | Exception:
     if raw is None:
         return Transient(f"the raw message {item.sha256.hex()} is not in the blob store")
     try:
-        parsed = mime.parse(raw)
-        payloads = {attachment.sha256: attachment.payload for attachment in parsed.attachments}
-        stored = ports.blobs.put(BlobKind.ATTACHMENT, payloads) if payloads else {}
+        return mime.parse(raw)
     except Exception as error:  # noqa: BLE001 - one hostile mail is that mail's outcome
         return error
-    sender = parsed.from_[0].address if parsed.from_ else None
-    marker = machines.classify(parsed.headers, sender, parsed.subject, ())
+
+
+def _understand(item: Raw, mail: mime.Parsed, stored: Mapping[str, int]) -> Understood:
+    sender = mail.from_[0].address if mail.from_ else None
+    marker = machines.classify(mail.headers, sender, mail.subject, ())
     is_ours = "SENT" in item.labels or sender == item.mailbox
-    return Understood(
-        parsed,
-        None if marker is None else marker.kind.value,
-        Direction.OUTBOUND if is_ours else Direction.INBOUND,
-        stored,
-    )
+    direction = Direction.OUTBOUND if is_ours else Direction.INBOUND
+    return Understood(mail, None if marker is None else marker.kind.value, direction, stored)
 
 
 def save(connection: Connection, works: Sequence[Work[Raw, Understood]]) -> Sequence[Emit]:

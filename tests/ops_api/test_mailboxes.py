@@ -72,10 +72,11 @@ def test_a_pause_lasts_as_long_as_asked_and_resume_ends_it(api: Api, ours: House
     assert person.get(f"{path}/status").json()["state"] == "active"
 
 
-@pytest.mark.parametrize(("minutes", "status"), [(0, 422), (1, 200), (10_080, 200), (10_081, 422), ("x", 422)])
-def test_a_pause_is_between_a_minute_and_a_week(api: Api, ours: House, minutes: object, status: int) -> None:
-    answer = api.person(ours.org_id).post(f"/mailboxes/{ours.mailbox_id}/sync/pause", params={"minutes": minutes})
-    assert answer.status_code == status
+def test_a_pause_is_between_a_minute_and_a_week(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    path = f"/mailboxes/{ours.mailbox_id}/sync/pause"
+    expected = {0: 422, 1: 200, 10_080: 200, 10_081: 422, "x": 422}
+    assert {asked: person.post(path, params={"minutes": asked}).status_code for asked in expected} == expected
 
 
 def test_what_the_state_of_a_mailbox_forbids_is_a_conflict_in_words(api: Api, ours: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -10,8 +11,10 @@ from sqlalchemy import text
 
 from models import schema
 from ops_api.app import make_app
+from ops_api.limits import Limits
 from ops_api.probes import OccurrenceScan
 from pipeline.runtime.ledger import WORKER_LOCK
+from tests.deploy.probes import until
 from tests.ops_api.serving import Api, FakeClock, House, change, fetched, house, kill, serving, settings_for
 
 _NOWHERE = "postgresql+psycopg://nobody:canary@127.0.0.1:9/none"
@@ -41,6 +44,17 @@ def test_without_a_database_it_is_healthy_and_not_ready() -> None:
         assert _samples(client.get("/metrics").text)["fieldpost_database_up",] == 0
 
 
+def test_a_database_that_accepts_and_stays_silent_keeps_nobody_waiting() -> None:
+    quick = Limits(probe=timedelta(milliseconds=200), deadline=timedelta(milliseconds=400))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
+        with serving(settings_for(url), limits=quick) as api:
+            client = api.client()
+            ready, metrics, alive = (client.get(path) for path in ("/readyz", "/metrics", "/healthz"))
+    assert [answer.status_code for answer in (ready, metrics, alive)] == [503, 503, 200]
+    assert ready.json()["detail"] == "the database does not answer in time"
+
+
 def test_without_its_migrations_it_is_not_ready_and_says_what_to_do(api: Api) -> None:
     with api.db.begin() as connection:
         schema.undo(connection, "base")
@@ -59,6 +73,7 @@ def test_metrics_tell_the_queue_the_letters_the_mailboxes_and_the_workers(api: A
     mailbox = str(ours.mailbox_id)
     with api.db.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:class, 1)"), {"class": WORKER_LOCK})
+        until(lambda: "sync/backfill" in api.client().get("/metrics").text)
         answer = api.client().get("/metrics")
     found = _samples(answer.text)
     assert answer.headers["content-type"].startswith("text/plain")
@@ -124,7 +139,8 @@ def test_an_address_nobody_serves_does_not_grow_the_metrics(api: Api) -> None:
     client = api.client()
     for number in range(5):
         client.request("BREW", f"/coffee/{number}")
-    assert _samples(client.get("/metrics").text)["fieldpost_http_requests_total", "other", "unmatched", "404"] == 5
+    counted = ("fieldpost_http_requests_total", "other", "unmatched", "404")
+    until(lambda: _samples(client.get("/metrics").text).get(counted) == 5)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y"])
