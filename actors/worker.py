@@ -10,6 +10,7 @@ from datetime import timedelta
 from importlib.metadata import version
 
 from dramatiq import Worker
+from prometheus_client import start_http_server
 
 from actors.broker import Bells, declare, make_broker
 from actors.holdings import Holdings
@@ -65,7 +66,6 @@ class WorkerProcess:
         self._worker.start()
         self._sweeper.start()
         self._schedule.start()
-        self.metrics.up.set(1)
         self._log.info("worker.started", number=self._holdings.worker)
 
     def stop(self) -> None:
@@ -78,7 +78,6 @@ class WorkerProcess:
         self._ports.sources.close()
         self._broker.close()
         self._db.close()
-        self.metrics.up.set(0)
         self._log.info("worker.stopped", number=self._holdings.worker)
 
     def _answer(self, line: Line) -> int:
@@ -93,6 +92,8 @@ def run(settings: Settings, lanes: Sequence[Lane] = tuple(Lane)) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     worker = WorkerProcess(settings, lanes)
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, registry=worker.metrics.registry)
     _calm_the_collector()
     worker.start()
     stop.wait()

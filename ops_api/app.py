@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from ops_api import answers
 from ops_api.cursors import Cursors
@@ -98,6 +99,8 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
     registry = CollectorRegistry()
     if settings.enable_prometheus_metrics:
         registry.register(LedgerCollector(db, clock))
+        if settings.metrics_dir is not None:
+            MultiProcessCollector(registry, path=str(settings.metrics_dir))  # type: ignore[no-untyped-call]
     return Services(
         settings=settings,
         limits=limits,

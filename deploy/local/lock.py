@@ -127,7 +127,7 @@ def _refusal(data: DataDir, holder: Holder | None) -> str:
         return f"another Fieldpost is just starting or stopping in {data.path}; try again in a moment"
     where = f" and answers at {holder.http}" if holder.http else ""
     return (
-        f"Fieldpost already runs in {data.path}: process {holder.pid}, since {holder.started_at}{where}"
-        f" (database {holder.database_url or 'still starting'}); use it, stop it first (kill {holder.pid}), "
+        f"Fieldpost already runs in {data.path}: process {holder.pid}, since {holder.started_at}{where};"
+        f" use it, stop it first (kill {holder.pid}), "
         "or choose another folder with --data"
     )

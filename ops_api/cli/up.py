@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -82,13 +84,20 @@ def _serve(supervisor: Supervisor, settings: Settings, host: str, port: int, wor
 
 
 def _start_roles(supervisor: Supervisor, settings: Settings, host: str, port: int, workers: int) -> None:
-    env = child_environment(settings)
+    env, counters = child_environment(settings), _fresh_folder(supervisor.data.path / "metrics")
     for number in range(1, workers + 1):
-        supervisor.start_role(f"worker-{number}", command_of("worker"), env)
-    api = {"FIELDPOST_PUBLIC_URL": settings.public_url or url_of(host, port)}
+        supervisor.start_role(f"worker-{number}", command_of("worker"), env | {"PROMETHEUS_MULTIPROC_DIR": counters})
+    api = {"FIELDPOST_PUBLIC_URL": settings.public_url or url_of(host, port), "FIELDPOST_METRICS_DIR": counters}
     if _is_all_ours(supervisor, settings) and is_loopback(host):
         api["ALLOW_DEV_LOGIN"] = "true"
     supervisor.start_role("api", command_of("api", "--host", host, "--port", str(port)), env | api)
+
+
+def _fresh_folder(folder: Path) -> str:
+    """Return an empty folder; counters of an earlier run would be added to those of this one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return str(folder)
 
 
 def _is_all_ours(supervisor: Supervisor, settings: Settings) -> bool:

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, text
 from models.enums import Provider
 from pipeline.runtime.errors import UserError
 
+#: The update changes nothing; it makes a concurrent first caller wait for the row and return it.
 _ORGANIZATION = text("""
-    WITH made AS (INSERT INTO organizations (name) VALUES (:name) ON CONFLICT (name) DO NOTHING RETURNING id)
-    SELECT id FROM made UNION ALL SELECT id FROM organizations WHERE name = :name LIMIT 1
+    INSERT INTO organizations (name) VALUES (:name) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id
 """)
 _ADD = text("""
     INSERT INTO mailboxes (org_id, address, provider, source, credentials)

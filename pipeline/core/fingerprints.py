@@ -64,5 +64,10 @@ def signature(
     )
 
 
+def bound_to(signature: str, raw: bytes) -> str:
+    """Return the signature of a mail that only its own bytes identify: equal for byte-identical copies alone."""
+    return hashlib.sha256(bytes.fromhex(signature) + hashlib.sha256(raw).digest()).hexdigest()
+
+
 def _digest(value: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.core import addresses, fingerprints, headers, html, parts, recipients, structure
@@ -72,7 +72,11 @@ def parse(raw: bytes) -> Parsed:
     content = parts.extract(root)
     bodies = _bodies(content)
     people, people_flags = _people(fields)
-    return _parsed(fields, people, content, bodies, structure_flags | people_flags)
+    parsed = _parsed(fields, people, content, bodies, structure_flags | people_flags)
+    if parsed.message_id is None and parsed.date is None:
+        # Nothing says that two such mails are one sending: each raw is a message of its own, so that none is hidden.
+        return replace(parsed, signature=fingerprints.bound_to(parsed.signature, raw))
+    return parsed
 
 
 def describe(parsed: Parsed) -> dict[str, object]:

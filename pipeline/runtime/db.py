@@ -23,6 +23,11 @@ from pipeline.runtime.errors import UserError
 _PASSING = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03")
 
 
+_NOT_USABLE = (
+    "FIELDPOST_DATABASE_URL is not usable: Fieldpost needs PostgreSQL, as in postgresql://user:password@host:5432/name"
+)
+
+
 def _dumps(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
 
@@ -75,10 +80,10 @@ class Database:
                     "keepalives_idle": 15,
                 },
             )
-        except (ArgumentError, ModuleNotFoundError) as error:
-            raise UserError(
-                f"DATABASE_URL is not usable: {error}. Expected postgresql+psycopg://user:password@host:5432/name"
-            ) from None
+        except (ArgumentError, ModuleNotFoundError):
+            raise UserError(_NOT_USABLE) from None
+        if self.engine.dialect.driver != "psycopg":
+            raise UserError(_NOT_USABLE)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

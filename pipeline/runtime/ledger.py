@@ -303,9 +303,12 @@ def promote(connection: Connection) -> set[Line]:
     return _lines(connection.execute(_PROMOTE))
 
 
-def reclaim(connection: Connection) -> list[Job]:
-    """Take back rows whose lease is over or whose worker is gone (up to 500), as suspects; return them."""
-    return _jobs(connection.execute(_RECLAIM, {"grace": LOCK_GRACE.total_seconds()}))
+def reclaim(connection: Connection, grace: timedelta = LOCK_GRACE) -> list[Job]:
+    """Take back rows whose lease is over or whose worker is gone (up to 500), as suspects; return them.
+
+    Takes nothing within `grace` of PostgreSQL's start.
+    """
+    return _jobs(connection.execute(_RECLAIM, {"grace": grace.total_seconds()}))
 
 
 def ready_lines(connection: Connection, stages: Sequence[str]) -> set[Line]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 
 class Metrics:
@@ -50,4 +50,3 @@ class Metrics:
         self.doorbells = Counter(
             "fieldpost_doorbells", "Doorbells sent, by result (rung, lost).", ["result"], registry=self.registry
         )
-        self.up = Gauge("fieldpost_worker_up", "1 while this worker answers doorbells.", registry=self.registry)

@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     #: Minutes are too long on call: the schedule asks each mailbox for changes this often.
     history_interval_seconds: float = Field(default=30.0, ge=0.1, le=86_400)
 
+    #: Workers on this machine leave their counters here (PROMETHEUS_MULTIPROC_DIR), and the API adds them to its own.
+    metrics_dir: Path | None = None
+    #: A worker on a machine of its own serves its counters on this port.
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+
     allow_dev_login: bool = Field(default=False, validation_alias="ALLOW_DEV_LOGIN")
     enable_prometheus_metrics: bool = Field(default=True, validation_alias="ENABLE_PROMETHEUS_METRICS")
     dispatch_auth_jwt_secret: SecretStr | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_SECRET")
@@ -46,8 +51,13 @@ class Settings(BaseSettings):
     dispatch_auth_jwt_audience: str | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_AUDIENCE")
 
 
+def _known() -> set[str]:
+    """Return the names with our prefix; a contract's own name stands without it."""
+    return {_PREFIX + name.upper() for name, field in Settings.model_fields.items() if field.validation_alias is None}
+
+
 def _unknown(names: list[str]) -> list[str]:
-    known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    known = _known()
     return sorted(name for name in names if name.upper().startswith(_PREFIX) and name.upper() not in known)
 
 
@@ -63,8 +73,7 @@ def read_settings() -> Settings:
     """Return this process's settings. Raises `UserError` for an unknown variable with the prefix or a bad value."""
     unknown = _unknown([*os.environ, *_names_in_env_file()])  # noqa: TID251 - this module is the reader
     if unknown:
-        known = ", ".join(sorted(_PREFIX + name.upper() for name in Settings.model_fields))
-        raise UserError(f"unknown variable {', '.join(unknown)}; known are {known}")
+        raise UserError(f"unknown variable {', '.join(unknown)}; known are {', '.join(sorted(_known()))}")
     try:
         return Settings()
     except ValidationError as error:

@@ -128,3 +128,17 @@ def test_delivery_headers_do_not_change_the_digests() -> None:
     raw = _mail(b"text", b"plain")
     copy = b"Delivered-To: a@example.org\r\nReceived: from x by y; Wed, 4 Mar 2026 05:06:07 +0000\r\n" + raw
     assert parse(raw).signature == parse(copy).signature
+
+
+def test_mails_without_id_and_date_are_one_only_when_their_bytes_are() -> None:
+    empty, other = (
+        b"Content-Type: multipart/mixed; boundary=a\n\n--a\n",
+        b"Content-Type: multipart/mixed; boundary=b\n\n",
+    )
+    assert parse(empty).signature == parse(empty).signature
+    assert parse(empty).signature != parse(other).signature
+
+
+def test_a_mail_with_a_date_is_recognised_whatever_its_trace_headers() -> None:
+    mail = b"Date: Mon, 1 Jan 2024 10:00:00 +0000\nSubject: gate\n\nstuck\n"
+    assert parse(mail).signature == parse(b"Delivered-To: a@example.org\n" + mail).signature

@@ -26,8 +26,10 @@ METRICS = {
     "fieldpost_run_seconds_bucket": {"stage", "outcome", "le"},
     "fieldpost_queue_age_seconds": {"stage", "lane"},
     "fieldpost_queue_jobs": {"stage", "lane", "state"},
-    "fieldpost_dead_letters": {"stage", "cause"},
-    "fieldpost_unaccounted": {"mailbox"},
+    "fieldpost_dead_letters_open": {"stage", "cause"},
+    "fieldpost_stranded_occurrences": set(),
+    "fieldpost_workers_alive": set(),
+    "fieldpost_mailbox_up": {"mailbox"},
     "fieldpost_sync_lag_seconds": {"mailbox"},
     "fieldpost_provider_calls_total": {"method", "status"},
     "up": {"job", "instance"},
@@ -217,7 +219,7 @@ def test_prometheus_accepts_its_files() -> None:
     assert linter("promtool", "check", "config", folder / "prometheus.yaml") == ""
     config = yaml.safe_load((folder / "prometheus.yaml").read_text())
     assert all((folder / name).is_file() for name in config["rule_files"])
-    assert [job["job_name"] for job in config["scrape_configs"]] == ["fieldpost"]
+    assert [job["job_name"] for job in config["scrape_configs"]] == ["fieldpost", "fieldpost-workers"]
 
 
 def test_alert_names_and_runbooks_are_unique() -> None:

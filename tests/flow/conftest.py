@@ -1,0 +1,18 @@
+"""Worker processes for the tests that run the whole chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.runtime.settings import Settings
+from tests.worker_process import WorkerProcesses, worker_processes
+
+
+@pytest.fixture
+def workers(settings: Settings, tmp_path: Path) -> Iterator[WorkerProcesses]:
+    """Return no workers yet; those that the test starts end with it."""
+    with worker_processes(settings, tmp_path) as found:
+        yield found

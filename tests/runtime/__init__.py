@@ -1,0 +1,1 @@
+"""Tests of what is provided once: ledger, fairness, settings, secrets, database."""
