@@ -17,7 +17,10 @@ from pipeline.runtime.logs import get_logger
 
 _DUE = text("""
     SELECT m.id, m.org_id FROM mailboxes m
-     WHERE m.history_id IS NOT NULL AND m.state = 'active'
+     WHERE m.state = 'active' AND m.provider <> 'files'
+       AND (m.history_id IS NOT NULL
+            OR (m.last_full_sync_at IS NOT NULL
+                AND NOT EXISTS (SELECT FROM backfills b WHERE b.mailbox_id = m.id AND b.state = 'running')))
        AND coalesce(m.last_incremental_sync_at, '-infinity') < now() - :interval
        AND NOT EXISTS (SELECT FROM jobs j WHERE j.stage = 'history' AND j.key = CAST(m.id AS text))
      ORDER BY m.last_incremental_sync_at NULLS FIRST LIMIT 1000

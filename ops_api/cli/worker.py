@@ -32,8 +32,8 @@ def worker(
 
     Exit codes: 0 stopped in order, 2 bad input or configuration.
     """
-    settings = for_role("worker", read_settings(), data)
-    run(settings, lanes(queues))
+    served = lanes(queues)
+    run(for_role("worker", read_settings(), data), served)
 
 
 def lanes(queues: str) -> list[Lane]:

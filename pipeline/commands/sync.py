@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from models.enums import Lane, MailboxState, Provider
+from models.enums import JobState, Lane, MailboxState, Provider
 from pipeline.runtime import ledger
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.jobs import Emit
@@ -31,7 +31,7 @@ _PAUSE = text("""
 _RESUME = text("""
     UPDATE mailboxes SET state = 'active', state_reason = NULL, paused_until = NULL WHERE id = :id AND state <> 'active'
 """)
-_JOB = text("SELECT id FROM jobs WHERE stage = :stage AND key = :key")
+_JOB = text("SELECT id, state FROM jobs WHERE stage = :stage AND key = :key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +96,7 @@ def _locked(connection: Connection, mailbox_id: UUID) -> Mailbox:
 def _put(connection: Connection, stage: str, org_id: UUID, mailbox_id: UUID, lane: Lane) -> int | None:
     key = str(mailbox_id)
     ledger.put(connection, [Emit(stage, key, org_id, mailbox_id, lane, 0, secrets.token_hex(16))])
-    found: int | None = connection.execute(_JOB, {"stage": stage, "key": key}).scalar_one_or_none()
-    return found
+    found = connection.execute(_JOB, {"stage": stage, "key": key}).one_or_none()
+    if found is not None and found.state == JobState.DEAD:
+        raise UserError(f"this mailbox's {stage} is a dead letter; replay it: `fieldpost dlq list --stage {stage}`")
+    return None if found is None else int(found.id)

@@ -28,7 +28,7 @@ _MOVE = text("""
     UPDATE backfills SET cursor = :cursor, listed = listed + :listed, estimate = coalesce(:estimate, estimate),
                          state = CASE WHEN :is_last THEN 'done' ELSE 'running' END,
                          finished_at = CASE WHEN :is_last THEN now() END
-     WHERE id = :id
+     WHERE id = :id AND cursor IS NOT DISTINCT FROM :from_cursor AND since IS NOT DISTINCT FROM :since
 """)
 _FIRST_CURSOR = text("UPDATE mailboxes SET history_id = :cursor WHERE id = :id AND history_id IS NULL")
 _FINISHED = text("UPDATE mailboxes SET last_full_sync_at = now(), last_sync_error = NULL WHERE id = :id")
@@ -94,17 +94,19 @@ def _save_one(connection: Connection, done: Work[Listing, Read]) -> list[Emit]:
     emits = record(connection, mailbox, page.items, lane=Lane.BACKFILL, stages=CHAIN)
     if done.result.first_cursor is not None:
         connection.execute(_FIRST_CURSOR, {"id": mailbox_id, "cursor": done.result.first_cursor})
-    connection.execute(
+    moved = connection.execute(
         _MOVE,
         {
             "id": done.item.backfill_id,
+            "from_cursor": done.item.cursor,
+            "since": done.item.since,
             "cursor": page.next_cursor or None,
             "listed": len(page.items),
             "estimate": page.estimate,
             "is_last": is_last,
         },
     )
-    if not is_last:
+    if not is_last or moved.rowcount != 1:  # asked to start again, or to reach further back, while this page was read
         return [*emits, job.then("backfill", job.key)]
     connection.execute(_FINISHED, {"id": mailbox_id})
     return emits

@@ -38,9 +38,12 @@ _EXPIRED = text("""
     UPDATE mailboxes SET history_id = NULL, last_sync_error = 'history cursor expired; a bounded resync is running'
      WHERE id = :id
 """)
+#: A listing that is under way starts again: its first page is where the new cursor is taken.
 _LIST = text("""
     INSERT INTO backfills (mailbox_id, since) VALUES (:id, :since)
-        ON CONFLICT (mailbox_id) WHERE state = 'running' DO NOTHING
+        ON CONFLICT (mailbox_id) WHERE state = 'running'
+        DO UPDATE SET cursor = NULL, since = CASE WHEN backfills.since IS NULL OR excluded.since IS NULL THEN NULL
+                                                  ELSE least(backfills.since, excluded.since) END
 """)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import structlog
 
 from ops_api.cli.main import run
-from pipeline.runtime.settings import Settings
+from pipeline.runtime.settings import Settings, environment
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ Command = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No variable and no .env but those a test sets; logging as it was before."""
-    for name in [name for name in os.environ if name.startswith("FIELDPOST_")]:
+    for name in [name for name in environment() if name.startswith("FIELDPOST_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     handlers = logging.root.handlers[:]
