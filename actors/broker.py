@@ -108,7 +108,7 @@ class Bells:
         try:
             self._broker.enqueue(message)
             self._metrics.doorbells.labels("rung").inc()
-        except (RedisError, dramatiq.errors.ConnectionError):
+        except (RedisError, dramatiq.errors.BrokerConnectionError):
             self._rest()
             self._metrics.doorbells.labels("lost").inc()
 

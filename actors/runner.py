@@ -2,6 +2,9 @@
 
     claim (commits) ─► load ─► work ─► hold (fence) ─► save, next steps, settle (commits) ─► ring
 
+A pure stage runs in one transaction and holds last: rows that it locked all along would make whoever emits its next
+step wait, with tickets locked that it needs itself.
+
 One bad row never hurts its batch: an error in one item settles that item, an error of the whole batch in load or
 save is run again item by item, and only a database that is away is waited for. Throttling is not failing.
 """
@@ -39,6 +42,14 @@ Outcomes = Mapping[int, Any]
 
 class UndeclaredEmit(Exception):
     """A stage asked for a step that its row in the table does not list."""
+
+
+class _NotHeld(Exception):
+    """The fence refused some jobs of a batch: its transaction must not commit."""
+
+    def __init__(self, held: Sequence[Job]) -> None:
+        super().__init__()
+        self.held = held
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +102,21 @@ class Runner:
         return set().union(*(self._run(stage, [job]) for job in jobs))
 
     def _run_inside(self, stage: AnyStage, jobs: Sequence[Job]) -> set[Line]:
-        """Run a pure stage: load, work, save and settle in one transaction."""
+        """Run a pure stage: load, work, save and settle in one transaction; again without those the fence refuses."""
 
         def change(connection: Connection) -> Verdict:
+            items = stage.load(connection, jobs)
+            verdict = self._effect(connection, stage, jobs, items, self._work(stage, jobs, items))
             held = self._hold(connection, jobs)
-            items = stage.load(connection, held)
-            return self._apply(connection, stage, held, items, self._work(stage, held, items))
+            if len(held) < len(jobs):
+                raise _NotHeld(held)
+            settle(connection, verdict)
+            return verdict
 
-        return self._commit(stage, change)
+        try:
+            return self._commit(stage, change)
+        except _NotHeld as refused:
+            return self._run_inside(stage, refused.held) if refused.held else set()
 
     def _run_outside(self, stage: AnyStage, jobs: Sequence[Job]) -> set[Line]:
         """Run a stage that touches the world: no transaction is open meanwhile, and work done is saved item by item
@@ -107,7 +125,9 @@ class Runner:
         outcomes = self._work(stage, jobs, items)
 
         def change(some: Sequence[Job], connection: Connection) -> Verdict:
-            return self._apply(connection, stage, self._hold(connection, some), items, outcomes)
+            verdict = self._effect(connection, stage, self._hold(connection, some), items, outcomes)
+            settle(connection, verdict)
+            return verdict
 
         try:
             return self._commit(stage, partial(change, jobs))
@@ -152,11 +172,11 @@ class Runner:
             self._log.warning("fence.refused", jobs=len(jobs) - len(held))
         return [job for job in jobs if job.job_id in held]
 
-    def _apply(
-        self, connection: Connection, stage: AnyStage, held: Sequence[Job], items: Items, outcomes: Outcomes
+    def _effect(
+        self, connection: Connection, stage: AnyStage, jobs: Sequence[Job], items: Items, outcomes: Outcomes
     ) -> Verdict:
         verdict, works = Verdict(), []
-        for job in held:
+        for job in jobs:
             outcome = outcomes.get(job.job_id)
             if isinstance(outcome, Again | Blocked | Exception):
                 judge(stage, job, outcome, verdict)
@@ -166,7 +186,6 @@ class Runner:
                 works.append(Work(job, items[job.job_id], outcome))
         emits = stage.save(connection, works) if works else []
         verdict.lines |= ledger.put(connection, _declared(stage, emits))
-        settle(connection, verdict)
         return verdict
 
     def _commit(self, stage: AnyStage, change: Callable[[Connection], Verdict]) -> set[Line]:

@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from actors.broker import PRIORITY, Bells
+from actors.verdicts import short
 from dlq import letters
 from models.enums import Cause
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
+from pipeline.runtime.jobs import Job
 from pipeline.runtime.ledger import CRASH_LIMIT, Line
 from pipeline.runtime.logs import get_logger
 from pipeline.runtime.metrics import Metrics
@@ -60,10 +61,7 @@ class Sweeper:
         with self._db.begin() as connection:
             lost = ledger.reclaim(connection)
             dying = [job for job in lost if job.crashes >= CRASH_LIMIT]
-            letters.bury(
-                connection,
-                [letters.Death(job, Cause.CRASHED, None, self._stages[job.stage].by_occurrence) for job in dying],
-            )
+            letters.bury(connection, [self._death(job) for job in dying])
             ledger.promote(connection)
             for mailbox in connection.execute(_RESUME):
                 ledger.unblock(connection, mailbox.id)
@@ -76,12 +74,17 @@ class Sweeper:
             self._log.warning("jobs.reclaimed", jobs=len(lost), buried=len(dying))
         return lines
 
+    def _death(self, job: Job) -> letters.Death:
+        # A newer version's worker may have claimed a stage that this version does not know.
+        stage = self._stages.get(job.stage)
+        return letters.Death(job, Cause.CRASHED, None, stage is not None and stage.by_occurrence)
+
     def _go(self) -> None:
         while not self._stop.wait(INTERVAL.total_seconds()):
             try:
                 self._tick()
-            except SQLAlchemyError as error:
-                self._log.warning("sweep.failed", error=str(getattr(error, "orig", error)).splitlines()[0][:200])
+            except Exception as error:  # noqa: BLE001 - whatever a sweep or an answered line raises, the next one comes
+                self._log.warning("sweep.failed", error=short(error))
 
     def _tick(self) -> None:
         lines = self.sweep()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from dlq import letters
-from models.enums import Cause
+from models.enums import Cause, MailboxState
 from pipeline.core import backoff
 from pipeline.runtime import ledger
 from pipeline.runtime.errors import NeedsAuthorization, Permanent, Throttled
@@ -21,9 +23,12 @@ from pipeline.runtime.metrics import Metrics
 from pipeline.stage import Again, Blocked, Stage
 
 _NEEDS_PERSON = text("""
-    UPDATE mailboxes SET state = 'auth_required', state_reason = :reason, last_sync_error = :reason
-     WHERE id = ANY(CAST(:ids AS uuid[])) AND state <> 'auth_required'
+    UPDATE mailboxes SET state = 'auth_required', state_reason = t.reason, last_sync_error = t.reason
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS t(id, reason)
+     WHERE mailboxes.id = t.id AND state <> 'auth_required'
 """)
+#: Resuming a mailbox locks its row and then frees what is parked: whoever parks a job meanwhile waits for its end.
+_STATES = text("SELECT id, state FROM mailboxes WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR SHARE")
 
 
 @dataclass(slots=True)
@@ -34,6 +39,8 @@ class Verdict:
     delays: list[Delay] = field(default_factory=list)
     blocked: list[Job] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    #: Mailboxes that a person must connect again, and why.
+    unauthorized: dict[UUID, str] = field(default_factory=dict)
     deaths: list[letters.Death] = field(default_factory=list)
     lines: set[Line] = field(default_factory=set)
 
@@ -45,8 +52,11 @@ def judge(stage: Stage[Any, Any], job: Job, outcome: Again | Blocked | Exception
     elif isinstance(outcome, Throttled):
         verdict.delays.append(Delay(job, outcome.retry_after, is_failure=False))
     elif isinstance(outcome, Blocked | NeedsAuthorization):
+        reason = outcome.reason if isinstance(outcome, Blocked) else str(outcome)
         verdict.blocked.append(job)
-        verdict.reasons.append(outcome.reason if isinstance(outcome, Blocked) else str(outcome))
+        verdict.reasons.append(reason)
+        if isinstance(outcome, NeedsAuthorization) and job.mailbox_id is not None:
+            verdict.unauthorized[job.mailbox_id] = reason
     else:
         _judge_error(stage, job, outcome, verdict)
 
@@ -66,11 +76,21 @@ def settle(connection: Connection, verdict: Verdict) -> None:
     """Write how every job ends, in the transaction of the batch's effects."""
     verdict.lines |= ledger.settle(connection, [job.job_id for job in verdict.done])
     ledger.postpone(connection, verdict.delays)
-    ledger.block(connection, [job.job_id for job in verdict.blocked])
-    mailboxes = [job.mailbox_id for job in verdict.blocked if job.mailbox_id]
-    if mailboxes:
-        connection.execute(_NEEDS_PERSON, {"ids": mailboxes, "reason": verdict.reasons[0]})
+    _park(connection, verdict)
     letters.bury(connection, verdict.deaths)
+
+
+def _park(connection: Connection, verdict: Verdict) -> None:
+    """Block jobs until a person acts; one whose mailbox was opened again meanwhile goes on at once."""
+    if not verdict.blocked:
+        return
+    marked = sorted(verdict.unauthorized.items())
+    connection.execute(_NEEDS_PERSON, {"ids": [one for one, _ in marked], "reasons": [why for _, why in marked]})
+    mailboxes = [job.mailbox_id for job in verdict.blocked]
+    active = {row.id for row in connection.execute(_STATES, {"ids": mailboxes}) if row.state == MailboxState.ACTIVE}
+    ledger.block(connection, [job.job_id for job in verdict.blocked if job.mailbox_id not in active])
+    free = [Delay(job, timedelta(0), is_failure=False) for job in verdict.blocked if job.mailbox_id in active]
+    ledger.postpone(connection, free)
 
 
 def report(stage: str, verdict: Verdict, metrics: Metrics) -> None:

@@ -17,8 +17,11 @@ from pipeline.runtime.ledger import Line
 
 _TEXT_LIMIT = 2_000
 _TRACE_LIMIT = 4_000
-#: What differs between two errors of one kind: ids, hashes, numbers, quoted values.
-_VARIABLE = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+|'[^']*'|\"[^\"]*\"", re.IGNORECASE)
+#: What differs between two errors of one kind: quoted values, addresses, UUIDs, hashes, numbers.
+_VARIABLE = re.compile(
+    r"'[^']*'|\"[^\"]*\"|[^\s<>()]+@[^\s<>(),;:]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|0x[0-9a-f]+|[0-9a-f]{8,}|\d+",
+    re.IGNORECASE,
+)
 
 _BURY = text("""
     WITH buried AS (

@@ -47,7 +47,9 @@ def pause(patience: timedelta = timedelta(0)) -> None:
 
 @contextmanager
 def folder(wanted: Path | None, *, keep: bool) -> Iterator[Path]:
-    """Give the demonstration its data folder: a temporary one, removed at the end unless `keep`, or the one wanted.
+    """Give the demonstration its data folder: a temporary one, or the one wanted.
+
+    The temporary one is removed at the end; with `keep` only when something went wrong.
 
     Raises `UserError` when the wanted one holds anything: a demonstration never mixes with data of value.
     """
@@ -59,10 +61,12 @@ def folder(wanted: Path | None, *, keep: bool) -> Iterator[Path]:
         yield path
         return
     path = Path(tempfile.mkdtemp(prefix="fieldpost-demo-")).resolve()
+    is_of_use = False
     try:
         yield path
+        is_of_use = keep
     finally:
-        if not keep:
+        if not is_of_use:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -81,11 +85,14 @@ class Home:
         return self.supervisor.data
 
     def start_workers(self, count: int) -> None:
-        """Start workers and return when each holds the proof of its life. Raises `DemoFailed` when one does not."""
-        names = [f"worker-{number}" for number in range(1, count + 1)]
-        for name in names:
+        """Start workers; they are ready some moments later (`wait_for_workers`)."""
+        for name in _worker_names(count):
             argv = [sys.executable, "-P", "-m", "actors"]
             self.supervisor.start_role(name, argv, self.environment(), cwd=self.data.path)
+
+    def wait_for_workers(self, count: int) -> None:
+        """Return when each worker holds the proof of its life. Raises `DemoFailed` when one does not in time."""
+        names = _worker_names(count)
         deadline = self.clock.monotonic() + _START_LIMIT.total_seconds()
         while not self._are_live(names):
             if self.clock.monotonic() > deadline:
@@ -123,6 +130,10 @@ class Home:
         with self.db.begin() as connection:
             live = {worker.pid for worker in queue.live_workers(connection)}
         return all(pids.get(name) in live for name in names)
+
+
+def _worker_names(count: int) -> list[str]:
+    return [f"worker-{number}" for number in range(1, count + 1)]
 
 
 @contextmanager

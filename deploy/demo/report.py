@@ -108,11 +108,14 @@ def _prove(connection: Connection, gmail: Gmail, address: str, mailbox_id: UUID)
     return MailboxProof(address, len(ids), len(missing), summary.summarise(connection, mailbox_id))
 
 
-def show(console: Console, outcome: Outcome, *, seconds: float, rate: float) -> None:
-    """Print the mailboxes' table, the figures, and the line that everything is about."""
+def show(console: Console, outcome: Outcome, *, written: int, seconds: float, rate: float) -> None:
+    """Print the mailboxes' table, the figures, and the line that everything is about.
+
+    `written` is how many conversations the mail was written as.
+    """
     console.print(_mailboxes(outcome))
     console.print()
-    console.print(_figures(outcome, seconds, rate))
+    console.print(_figures(outcome, written, seconds, rate))
     console.print()
     style = "bold red" if outcome.unaccounted else "bold green"
     console.print(f"[{style}]unaccounted {outcome.unaccounted}[/]")
@@ -134,7 +137,7 @@ def _mailboxes(outcome: Outcome) -> Table:
     return table
 
 
-def _figures(outcome: Outcome, seconds: float, rate: float) -> Table:
+def _figures(outcome: Outcome, written: int, seconds: float, rate: float) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold")
     grid.add_column(justify="right")
@@ -144,7 +147,11 @@ def _figures(outcome: Outcome, seconds: float, rate: float) -> Table:
     letters = sum(group.count for group in outcome.dead_letters)
     rows: list[tuple[str, object, str]] = [
         ("messages", outcome.messages, f"{outcome.duplicates} duplicates joined"),
-        ("tickets", sum(outcome.tickets.values()) - merged, _counted(outcome.tickets)),
+        (
+            "tickets",
+            sum(outcome.tickets.values()) - merged,
+            f"from {written} conversations: {_counted(outcome.tickets)}",
+        ),
         ("cases", outcome.cases, f"{outcome.uncertain} need verification"),
         ("work orders", orders, _counted(outcome.work_orders)),
         ("dead letters", letters, "; ".join(_reason(group) for group in outcome.dead_letters)),

@@ -1,12 +1,13 @@
 """`python -m deploy.demo.run`: the main job from end to end with made-up mail, on servers of its own.
 
-    write mail ─► serve it ─► backfill both mailboxes ─► let new mail arrive ─► prove that nothing is missing
+write mail ─► serve it ─► backfill both mailboxes ─► let new mail arrive ─► prove that nothing is missing
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from deploy.demo.report import Outcome
 from deploy.demo.scenario import LATER_SPAN, SPAN, build
 from deploy.demo.serving import Gmail, gmail_server
 from deploy.demo.specs import Mail, Scenario
-from deploy.demo.watching import Delivery, display, follow
+from deploy.demo.watching import Delivery, Figures, display, follow
 from deploy.local.signals import stop_signals_blocked
 from pipeline.adapters.clock import SystemClock
 from pipeline.commands.sync import request_backfill
@@ -42,6 +43,8 @@ _PACE = timedelta(milliseconds=500)
 _API_LIMIT = timedelta(seconds=60)
 _POLL = timedelta(milliseconds=200)
 _INTERRUPTED = 130
+#: Columns where there is no terminal to ask.
+_PLAIN_WIDTH = 120
 
 _Result = TypeVar("_Result")
 
@@ -69,9 +72,11 @@ class Demo:
         """Do everything; 0 when every message is accounted for and each kind of result is there."""
         self._console.print("[bold]Fieldpost[/]: from inbox to dispatched work, nothing lost\n")
         scenario = self._step("mail written", self._build)
+        began = self._clock.monotonic()
         with folder(self._options.data, keep=self._options.keep) as path, servers(path, self._clock) as home:
             pause()
-            self._told("PostgreSQL and Valkey started, tables made", since=None)
+            self._told("PostgreSQL and Valkey started, tables made", since=began)
+            home.start_workers(self._options.workers)
             try:
                 with gmail_server(home.data.logs / "gmail.log", self._clock) as gmail:
                     return self._in_house(scenario, home, gmail)
@@ -81,13 +86,14 @@ class Demo:
     def _in_house(self, scenario: Scenario, home: Home, gmail: Gmail) -> int:
         self._step("mailboxes filled on a Gmail server of its own", partial(gmail.deliver, scenario.initial))
         mailbox_ids = self._load(scenario, home, gmail)
-        self._step(f"{self._options.workers} workers", partial(home.start_workers, self._options.workers))
+        self._step(f"{self._options.workers} workers ready", partial(home.wait_for_workers, self._options.workers))
         rate = self._backfill(scenario, home, mailbox_ids)
         self._sync(scenario, home, gmail, mailbox_ids)
         with home.db.begin() as connection:
             outcome = report.read_outcome(connection, gmail, mailbox_ids)
         self._console.print()
-        report.show(self._console, outcome, seconds=self._clock.monotonic() - self._began, rate=rate)
+        seconds = self._clock.monotonic() - self._began
+        report.show(self._console, outcome, written=scenario.expected.threads, seconds=seconds, rate=rate)
         return self._end(outcome, home)
 
     def _build(self) -> Scenario:
@@ -113,9 +119,9 @@ class Demo:
             with home.db.begin() as connection:
                 for mailbox_id in mailbox_ids.values():
                     request_backfill(connection, mailbox_id)
-            seconds = follow(home, list(mailbox_ids.values()), total, show)
-        self._console.print(f"  {total} messages in {seconds:.1f} s")
-        return total / seconds
+            done = follow(home, list(mailbox_ids.values()), total, show)
+        self._console.print(f"  {total} messages in {done.seconds:.1f} s: {_made(done.figures)}")
+        return total / done.seconds
 
     def _sync(self, scenario: Scenario, home: Home, gmail: Gmail, mailbox_ids: dict[str, UUID]) -> None:
         """Let new mail arrive little by little; the schedule finds it by itself."""
@@ -126,8 +132,11 @@ class Demo:
             for number, portion in enumerate(_split(later, _PORTIONS))
         ]
         with display(self._console, self._clock.monotonic) as show:
-            seconds = follow(home, list(mailbox_ids.values()), total, show, deliveries)
-        self._console.print(f"  {len(later)} messages arrived and went through in {seconds:.1f} s")
+            done = follow(home, list(mailbox_ids.values()), total, show, deliveries)
+        self._console.print(
+            f"  {len(later)} messages, the last one sent after {deliveries[-1].after.total_seconds():.1f} s, "
+            f"in {done.seconds:.1f} s: {_made(done.figures)}"
+        )
 
     def _end(self, outcome: Outcome, home: Home) -> int:
         shortcomings = outcome.shortcomings()
@@ -138,8 +147,10 @@ class Demo:
         elif not shortcomings:
             self._console.print(
                 "\n[bold]Next[/]\n"
-                "  make demo KEEP=1                       the same, then the console in your browser\n"
-                "  fieldpost import FILE --mailbox YOU    your own mail: mbox, Maildir or .eml"
+                "  make demo KEEP=1\n"
+                "    [dim]the same, and the console to look at[/]\n"
+                f"  {_command()} import FILE... --mailbox support@example.org\n"
+                "    [dim]your own mail: mbox, Maildir or .eml, through the same chain[/]"
             )
         return 1 if shortcomings else 0
 
@@ -150,14 +161,14 @@ class Demo:
         _wait_for_answers(home, port)
         address = f"http://127.0.0.1:{port}"
         home.supervisor.announce(address)
-        data = home.data.path
+        data, command = home.data.path, _command()
         self._console.print(
             f"\n[bold]Console[/]  {address}\n"
             "\n[bold]Next[/], in another terminal\n"
-            f"  fieldpost status --data {escape(str(data))}\n"
-            f"  fieldpost dlq list --data {escape(str(data))}\n"
-            f"  fieldpost audit support@example.org --data {escape(str(data))}\n"
-            "\nCtrl-C stops everything; the data stays in that folder.",
+            f"  {command} status --data {escape(str(data))}\n"
+            f"  {command} dlq list --data {escape(str(data))}\n"
+            f"  {command} audit support@example.org --data {escape(str(data))}\n"
+            f"\nCtrl-C stops everything; `{command} up --data {escape(str(data))}` goes on with the data.",
             soft_wrap=True,
         )
         home.supervisor.wait_for_stop()
@@ -178,6 +189,18 @@ class Demo:
 def _split(mails: Sequence[Mail], portions: int) -> list[Sequence[Mail]]:
     size = max(1, -(-len(mails) // portions))
     return [mails[start : start + size] for start in range(0, len(mails), size)]
+
+
+def _made(figures: Figures) -> str:
+    return f"{figures.tickets} tickets, {figures.cases} cases, {figures.work_orders} work orders"
+
+
+def _command() -> str:
+    """Return how `fieldpost` is called from here."""
+    program = Path(sys.executable).with_name("fieldpost")
+    if not program.exists() or shutil.which("fieldpost"):
+        return "fieldpost"
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
 
 
 def _free_port() -> int:
@@ -216,7 +239,9 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--workers", type=int, default=_WORKERS, help="worker processes (%(default)s)")
     parser.add_argument("--data", type=Path, help="a new folder for everything; a temporary one unless given")
     parser.add_argument("--keep", action="store_true", help="keep everything running for a look, until Ctrl-C")
-    parser.add_argument("--port", type=int, default=0, help="port of the console with --keep; any free one unless given")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port of the console with --keep; any free one unless given"
+    )
     found = parser.parse_args(arguments)
     if found.workers < 1:
         parser.error("there must be at least one worker")
@@ -227,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; 0 success, 1 something is missing or went wrong, 2 bad input, 130 stopped by a signal."""
     options = read_options(arguments)
     set_up_logs("console", "error", "demo")
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     try:
         with stop_signals_blocked():
             return Demo(options, console, SystemClock()).run()

@@ -67,7 +67,7 @@ class Gmail:
             answer = self._connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise DemoFailed(f"the Gmail server does not answer: {error or type(error).__name__}") from error
+            raise DemoFailed(f"the Gmail server does not answer: {type(error).__name__} {error}") from error
         if answer.status != http.client.OK:
             raise DemoFailed(f"the Gmail server refused {method} {path}: {answer.status} {text[:300]!r}")
         found: dict[str, Any] = json.loads(text)

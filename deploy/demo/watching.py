@@ -132,8 +132,10 @@ def display(console: Console, monotonic: Callable[[], float]) -> Iterator[Show]:
         yield _Bars(progress).show
 
 
-def follow(home: Home, mailbox_ids: Sequence[UUID], total: int, show: Show, deliver: Sequence[Delivery] = ()) -> float:
-    """Return the seconds until all `total` messages are through; `deliver` is done one by one at its own pace meanwhile.
+def follow(
+    home: Home, mailbox_ids: Sequence[UUID], total: int, show: Show, deliver: Sequence[Delivery] = ()
+) -> Followed:
+    """Return when all `total` messages are through; each of `deliver` is done in its time meanwhile.
 
     Raises `DemoFailed` when nothing moves any more, and `Stopped` on Ctrl-C.
     """
@@ -148,12 +150,20 @@ def follow(home: Home, mailbox_ids: Sequence[UUID], total: int, show: Show, deli
             figures = look(connection, mailbox_ids)
         show(figures, total)
         if figures.listed >= total and figures.is_idle and not waiting:
-            return clock.monotonic() - began
+            return Followed(clock.monotonic() - began, figures)
         if figures != last:
             moved_at, last = now, figures
         _complain(figures, now - moved_at)
         home.supervisor.check()
         pause(_POLL)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How many seconds it took until the chain was idle, and the last look."""
+
+    seconds: float
+    figures: Figures
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,9 +124,9 @@ def _broker(runtime: Runtime) -> Iterator[Check]:
     url = runtime.settings.redis_url
     assert url is not None
     try:
-        client = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
-        client.ping()
-        client.close()
+        retry = Retry(NoBackoff(), 0)
+        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry) as client:
+            client.ping()
     except (RedisError, ValueError) as error:
         advice = "start it or correct FIELDPOST_REDIS_URL; until then work goes on by polling"
         yield Check("broker", Grade.FAIL, f"does not answer: {error}", advice)

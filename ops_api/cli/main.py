@@ -50,15 +50,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _usage(error: typer.TyperException) -> int:
-    """Tell a wrong use of the command line; a group without a command prints its own help."""
-    context = getattr(error, "ctx", None)
+    """Tell a wrong use of the command line; a group without a command has shown its help already."""
     said = error.format_message() if hasattr(error, "format_message") else str(error)
-    if context is None or not said:
-        return _complain(said) if said else 2
-    if type(error).__name__ == "NoArgsIsHelpError":
-        print(said, file=sys.stderr)
+    if not said:
         return 2
-    return _complain(f"{said} See `{context.command_path} --help`.")
+    context = getattr(error, "ctx", None)
+    return _complain(said if context is None else f"{said} See `{context.command_path} --help`.")
 
 
 def _complain(said: str) -> int:

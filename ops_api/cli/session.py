@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -65,7 +66,7 @@ def open_runtime(settings: Settings, data: DataDir, *, start: bool = True, creat
     """
     with ExitStack() as stack:
         endpoints, is_own = stack.enter_context(_servers(settings, data, start=start, create=create))
-        complete = fill(settings, data, endpoints)
+        complete = fill(settings, data, endpoints, make_key=create or is_own)
         assert complete.database_url is not None
         db = stack.enter_context(closing(Database(complete.database_url, "command", pool_size=4)))
         stack.enter_context(_trouble_in_words())
@@ -103,15 +104,20 @@ def find_endpoints(settings: Settings, data: DataDir) -> Endpoints | None:
     return None if found is None else Endpoints(database_url or found.database_url, redis_url or found.redis_url)
 
 
-def fill(settings: Settings, data: DataDir, endpoints: Endpoints) -> Settings:
-    """Return the settings with everything a role needs: servers, blob store, data folder and secret key."""
+def fill(settings: Settings, data: DataDir, endpoints: Endpoints, *, make_key: bool = True) -> Settings:
+    """Return the settings with everything a role needs: servers, blob store, data folder and secret key.
+
+    A secret key that nobody set is that of the data folder, made there with `make_key`. In production with a database
+    of one's own it is never made: several machines would each make another one.
+    """
+    is_shared = settings.database_url is not None and settings.environment == "production"
     return settings.model_copy(
         update={
             "database_url": endpoints.database_url,
             "redis_url": endpoints.redis_url,
             "blob_url": settings.blob_url or data.blobs.as_uri(),
             "data_dir": data.path,
-            "secret_key": settings.secret_key or _secret_key(settings, data),
+            "secret_key": settings.secret_key or _secret_key(data, make=make_key and not is_shared),
         }
     )
 
@@ -139,7 +145,9 @@ def _servers(settings: Settings, data: DataDir, *, start: bool, create: bool) ->
             f"nothing runs in {data.path}: start it with `fieldpost up --data {data.path}`, or set "
             "FIELDPOST_DATABASE_URL and FIELDPOST_REDIS_URL"
         )
-    if not create and settings.database_url is None and not data.pgdata.exists():
+    with told(data.path):
+        is_new = settings.database_url is None and not data.pgdata.exists()
+    if is_new and not create:
         raise UserError(
             f"there is no data in {data.path} yet: import mail with `fieldpost import`, start with `fieldpost up`, "
             "or name another folder with --data"
@@ -155,21 +163,23 @@ def _servers(settings: Settings, data: DataDir, *, start: bool, create: bool) ->
             supervisor.stop()
 
 
-def _secret_key(settings: Settings, data: DataDir) -> SecretStr | None:
-    """Return the data folder's own key, made once; in production with servers of one's own the settings must say it."""
+def _secret_key(data: DataDir, *, make: bool) -> SecretStr | None:
+    """Return the data folder's own key, made once and whole; None without one."""
     path = data.path / _SECRET_FILE
-    if not path.exists() and settings.database_url and settings.environment == "production":
-        return None
     with told(path):
-        data.create()
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return SecretStr(path.read_text(encoding="ascii").strip())
-        key = secrets.token_urlsafe(32)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(f"{key}\n")
-    return SecretStr(key)
+        if not path.exists() and make:
+            data.create()
+            _write_once(path, f"{secrets.token_urlsafe(32)}\n")
+        return SecretStr(path.read_text(encoding="ascii").strip()) if path.exists() else None
+
+
+def _write_once(path: Path, content: str) -> None:
+    """Write a private file that appears whole; of several who write at once the first one's content stays."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, encoding="ascii") as file:
+        file.write(content)
+        file.flush()
+        with suppress(FileExistsError):
+            os.link(file.name, path)
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
+import psycopg
 from psycopg import Cursor
 from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -38,12 +39,18 @@ set_json_loads(orjson.loads)
 
 def is_passing(error: BaseException) -> bool:
     """Say whether a database error passes by itself; an expired statement timeout does not."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, PoolTimeout)
-    state = getattr(error.orig, "sqlstate", None)
-    if state is None:
-        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-    return error.connection_invalidated or str(state).startswith(_PASSING)
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _is_passing_at_driver(error.orig)
+    # COPY speaks to the driver directly, so its errors come unwrapped.
+    return isinstance(error, PoolTimeout) or _is_passing_at_driver(error)
+
+
+def _is_passing_at_driver(error: BaseException | None) -> bool:
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(_PASSING)
 
 
 def _with_driver(url: str) -> str:

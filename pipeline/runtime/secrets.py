@@ -39,7 +39,7 @@ class Secrets:
         """Decrypt. Raises `NeedsAuthorization` when the secret key is another one, or the content was moved."""
         try:
             return AESGCM(self.key(purpose)).decrypt(sealed[:_NONCE], sealed[_NONCE:], bound_to.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise NeedsAuthorization("the stored credentials cannot be opened with this secret key") from None
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from models.enums import BlobKind, OccurrenceState
 from pipeline.ports import Fetched, Listed, Missed, Ports
+from pipeline.runtime.blob_rows import BlobRow, note_blobs
 from pipeline.runtime.errors import FieldpostError, Gone, Transient
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
@@ -23,14 +24,6 @@ _IGNORED = frozenset({"DRAFT", "CHAT"})
 _LOAD = text("""
     SELECT id, mailbox_id, provider_id, thread_id, locator FROM occurrences
      WHERE id = ANY(CAST(:ids AS bigint[])) AND state IN ('seen', 'quarantined') AND raw_sha256 IS NULL
-""")
-_BLOBS = text("""
-    INSERT INTO blobs (org_id, kind, sha256, size, stored_size)
-    SELECT DISTINCT org, 'raw', sha256, size, stored
-      FROM unnest(CAST(:orgs AS uuid[]), CAST(:hashes AS bytea[]), CAST(:sizes AS bigint[]),
-                  CAST(:stored AS bigint[])) AS t(org, sha256, size, stored)
-     ORDER BY org, sha256
-        ON CONFLICT DO NOTHING
 """)
 _STORED = text("""
     UPDATE occurrences SET state = t.state, raw_sha256 = t.sha256, thread_id = coalesce(t.thread, thread_id),
@@ -136,17 +129,14 @@ def _outcome(
 def save(connection: Connection, works: Sequence[Work[Wanted, Stored]]) -> Sequence[Emit]:
     """Note the blobs and where each occurrence stands; what was stored goes on to parse."""
     stored = [done for done in works if done.result.sha256 is not None]
-    connection.execute(
-        _BLOBS,
-        {
-            "orgs": [done.job.org_id for done in stored],
-            "hashes": [done.result.sha256 for done in stored],
-            "sizes": [done.result.size for done in stored],
-            "stored": [done.result.stored_size for done in stored],
-        },
-    )
+    note_blobs(connection, BlobKind.RAW, [row for done in works if (row := _blob_row(done)) is not None])
     connection.execute(_STORED, _columns(works))
     return [done.job.then("parse", done.job.key) for done in stored]
+
+
+def _blob_row(done: Work[Wanted, Stored]) -> BlobRow | None:
+    found = done.result
+    return None if found.sha256 is None else (done.job.org_id, found.sha256, found.size, found.stored_size)
 
 
 def _columns(works: Sequence[Work[Wanted, Stored]]) -> dict[str, list[Any]]:

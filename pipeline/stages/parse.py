@@ -15,6 +15,7 @@ from models.enums import AddressRole, BlobKind, Direction, ReferenceKind
 from pipeline.core import machines, mime
 from pipeline.core.recipients import Recipient
 from pipeline.ports import Ports
+from pipeline.runtime.blob_rows import note_blobs
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.errors import FieldpostError, Transient
 from pipeline.runtime.jobs import Emit, Job
@@ -51,14 +52,6 @@ _FIND = text("""
       FROM unnest(CAST(:orgs AS uuid[]), CAST(:fingerprints AS bytea[]), CAST(:signatures AS bytea[]))
         AS t(org_id, fingerprint, signature)
       JOIN messages m USING (org_id, fingerprint, signature)
-""")
-_BLOBS = text("""
-    INSERT INTO blobs (org_id, kind, sha256, size, stored_size)
-    SELECT DISTINCT org, 'attachment', sha256, size, stored
-      FROM unnest(CAST(:orgs AS uuid[]), CAST(:hashes AS bytea[]), CAST(:sizes AS bigint[]),
-                  CAST(:stored AS bigint[])) AS t(org, sha256, size, stored)
-     ORDER BY org, sha256
-        ON CONFLICT DO NOTHING
 """)
 _PARSED = text("""
     UPDATE occurrences SET state = 'parsed', message_id = t.message_id
@@ -254,15 +247,10 @@ def _insert_attachments(connection: Connection, fresh: Sequence[tuple[int, Work[
         for message_id, done in fresh
         for position, part in enumerate(done.result.parsed.attachments)
     ]
-    connection.execute(
-        _BLOBS,
-        {
-            "orgs": [org_id for _, org_id, _, _, _ in parts],
-            "hashes": [bytes.fromhex(part.sha256) for _, _, _, part, _ in parts],
-            "sizes": [part.size for _, _, _, part, _ in parts],
-            "stored": [stored[part.sha256] for _, _, _, part, stored in parts],
-        },
-    )
+    blobs = [
+        (org_id, bytes.fromhex(part.sha256), part.size, stored[part.sha256]) for _, org_id, _, part, stored in parts
+    ]
+    note_blobs(connection, BlobKind.ATTACHMENT, blobs)
     copy_rows(connection, "attachments", _ATTACHMENT, [_attachment_row(*part[:4]) for part in parts])
 
 

@@ -49,7 +49,7 @@ def test_parse_needs_no_database() -> None:
         ("parse", "Missing argument"),
         ("parse --wrong x", "No such option: --wrong"),
         ("export a@b.c --what nothing", "tickets"),
-        ("worker --queues live,slow", "unknown queue slow"),
+        ("worker --queues live,slow", "unknown queue 'slow'"),
         ("backfill a@b.c --since yesterday", "yesterday"),
     ],
 )

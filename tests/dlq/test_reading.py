@@ -18,7 +18,7 @@ from tests.cli.archive import Archive
 
 @dataclass(frozen=True)
 class Buried:
-    """What was buried: in parse, one letter of each mailbox; in triage one of a message; in history one of a mailbox."""
+    """Letters: in parse one of each mailbox, in triage one of a message, in history one of a mailbox."""
 
     archive: Archive
     other: Archive

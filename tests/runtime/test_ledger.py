@@ -16,11 +16,13 @@ from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Job
 from pipeline.runtime.ledger import Delay, Line
+from tests.deploy.probes import until
 from tests.factories import claimed, emit, rows, value
 
 FETCH = Line("fetch", Lane.LIVE)
 OVER = timedelta(seconds=-1)
 NO_GRACE = timedelta(0)
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def put(db: Database, *keys: str, **options: object) -> set[Line]:
@@ -270,7 +272,7 @@ def test_the_rows_of_a_worker_that_vanished_are_taken_back_before_their_lease_en
     assert states(db) == {"1": "ready"}
 
 
-def test_a_worker_of_another_database_on_the_server_proves_nothing(db: Database, servers: object, database_url: str):
+def test_a_worker_of_another_database_on_the_server_proves_nothing(db: Database, database_url: str):
     put(db, "1")
     claim(db, worker=5)
     name = db.engine.url.database
@@ -355,9 +357,6 @@ def test_a_put_that_meets_a_settling_twin_is_never_swallowed(db: Database):
         with db.begin() as connection:
             ledger.settle(connection, sorted(ledger.hold(connection, jobs, 1)))
             asked = pool.submit(put, db, "1")
-            value(
-                db,
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            )
+            until(lambda: value(db, _WAITING) == 1)
         assert asked.result() == {FETCH}
     assert states(db) == {"1": "ready"}

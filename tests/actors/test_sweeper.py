@@ -1,0 +1,226 @@
+"""The sweeper: what was lost comes back, what is due wakes, and lost doorbells are rung again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from dramatiq.brokers.redis import RedisBroker
+from sqlalchemy import text
+
+from actors.broker import Bells, make_broker
+from actors.sweeper import Sweeper
+from models.enums import Lane, OccurrenceState
+from pipeline.runtime import ledger
+from pipeline.runtime.db import Database
+from pipeline.runtime.ledger import Line
+from pipeline.runtime.metrics import Metrics
+from pipeline.table import STAGES
+from tests.deploy.probes import until
+from tests.factories import claimed, emit, mailbox, occurrence, organization, rows, value
+
+FETCH = Line("fetch", Lane.LIVE)
+OVER = timedelta(seconds=-1)
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[RedisBroker]:
+    made = make_broker(redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def deaf(tmp_path: Path) -> Iterator[RedisBroker]:
+    made = make_broker(f"unix://{tmp_path}/nobody-listens.sock")
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def _long_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server count as long started: the grace has its own test."""
+    reclaim = ledger.reclaim
+    monkeypatch.setattr(ledger, "reclaim", lambda connection: reclaim(connection, timedelta(0)))
+
+
+class Answering:
+    """Answers lines like a runner: claims and settles; remembers the lines."""
+
+    def __init__(self, db: Database) -> None:
+        self.db, self.lines, self.asked = db, [], threading.Event()
+
+    def __call__(self, line: Line) -> int:
+        with self.db.begin() as connection:
+            jobs = claimed(connection, line.stage, lane=line.lane)
+            ledger.settle(connection, [job.job_id for job in jobs])
+        self.lines.append(line)
+        self.asked.set()
+        return len(jobs)
+
+
+def sweeper(db: Database, broker: RedisBroker) -> Sweeper:
+    metrics = Metrics()
+    return Sweeper(db, STAGES, Bells(broker, metrics), Answering(db), metrics)
+
+
+def put(db: Database, key: str = "1", stage: str = "fetch", **options: object) -> None:
+    with db.begin() as connection:
+        ledger.put(connection, [emit(key, stage, **options)])  # type: ignore[arg-type]
+
+
+def doorbells(broker: RedisBroker, lane: Lane = Lane.LIVE) -> int:
+    return int(broker.client.llen(f"{broker.namespace}:{lane.value}"))
+
+
+def test_a_lost_doorbell_is_rung_again(db: Database, broker: RedisBroker):
+    put(db)
+    sweeping = sweeper(db, broker)
+    sweeping._tick()
+    broker.client.flushall()
+    assert doorbells(broker) == 0
+    sweeping._tick()
+    assert doorbells(broker) >= 1
+
+
+def test_nothing_is_rung_for_lines_without_ready_rows(db: Database, broker: RedisBroker):
+    put(db, delay=timedelta(hours=1))
+    sweeper(db, broker)._tick()
+    assert doorbells(broker) == 0
+
+
+def test_a_queue_full_of_doorbells_gets_no_more(db: Database, broker: RedisBroker):
+    put(db)
+    sweeping = sweeper(db, broker)
+    for _ in range(80):
+        sweeping._tick()
+    assert 1 <= doorbells(broker) <= 65
+
+
+def test_a_job_becomes_ready_when_it_is_due(db: Database, broker: RedisBroker):
+    put(db, delay=timedelta(microseconds=1))
+    assert sweeper(db, broker).sweep() == {FETCH}
+
+
+def test_what_a_dead_worker_held_is_ready_again_as_a_suspect(db: Database, broker: RedisBroker):
+    put(db)
+    with db.begin() as connection:
+        claimed(connection, worker=7)
+    assert sweeper(db, broker).sweep() == {FETCH}
+    (row,) = rows(db, "SELECT state, is_suspect, crashes FROM jobs")
+    assert tuple(row) == ("ready", True, 1)
+
+
+def test_a_job_that_kills_its_worker_three_times_is_buried_and_its_occurrence_quarantined(
+    db: Database, broker: RedisBroker
+):
+    with db.begin() as connection:
+        mine = mailbox(connection, organization(connection))
+        poison = occurrence(connection, mine, state=OccurrenceState.FETCHED, raw=b"poison")
+    put(db, str(poison), "parse", mailbox_id=mine)
+    for _ in range(3):
+        with db.begin() as connection:
+            assert claimed(connection, "parse", lease=OVER)
+        lines = sweeper(db, broker).sweep()
+    assert lines == set()
+    (letter,) = rows(db, "SELECT key, cause, crashes, error_class FROM dead_letters")
+    assert tuple(letter) == (str(poison), "crashed", 3, "WorkerDied")
+    (row,) = rows(db, "SELECT state, raw_sha256 IS NOT NULL AS is_kept FROM occurrences")
+    assert tuple(row) == ("quarantined", True)
+
+
+def test_a_stage_of_a_newer_version_that_kills_its_worker_is_buried_too(db: Database, broker: RedisBroker):
+    put(db, "1", "tomorrow")
+    for _ in range(3):
+        with db.begin() as connection:
+            claimed(connection, "tomorrow", lease=OVER)
+        sweeper(db, broker).sweep()
+    assert value(db, "SELECT stage FROM dead_letters") == "tomorrow"
+
+
+def test_a_pause_that_is_over_ends_by_itself_and_frees_what_waits(db: Database, broker: RedisBroker):
+    with db.begin() as connection:
+        mine = mailbox(connection, organization(connection))
+        connection.execute(text("UPDATE mailboxes SET state = 'paused', paused_until = now()"))
+    put(db, mailbox_id=mine)
+    with db.begin() as connection:
+        ledger.block(connection, [job.job_id for job in claimed(connection)])
+    assert sweeper(db, broker).sweep() == {FETCH}
+    assert value(db, "SELECT state FROM mailboxes") == "active"
+
+
+def test_a_pause_that_is_not_over_holds(db: Database, broker: RedisBroker):
+    with db.begin() as connection:
+        mailbox(connection, organization(connection))
+        connection.execute(text("UPDATE mailboxes SET state = 'paused', paused_until = now() + interval '1 hour'"))
+    sweeper(db, broker).sweep()
+    assert value(db, "SELECT state FROM mailboxes") == "paused"
+
+
+def test_two_sweepers_take_a_lost_row_back_once(db: Database, broker: RedisBroker):
+    for number in range(50):
+        put(db, str(number))
+    with db.begin() as connection:
+        claimed(connection, lease=OVER)
+    start = threading.Barrier(2)
+    both = [sweeper(db, broker), sweeper(db, broker)]
+
+    def go(one: Sweeper) -> None:
+        start.wait()
+        one.sweep()
+
+    threads = [threading.Thread(target=go, args=(one,)) for one in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counted = [one._metrics.registry.get_sample_value("fieldpost_reclaimed_jobs_total", {"stage": "fetch"}) or 0 for one in both]
+    assert sum(counted) == 50
+    assert value(db, "SELECT count(*) FROM jobs WHERE state = 'ready' AND attempt = 1") == 50
+
+
+def test_without_the_broker_lines_are_answered_by_polling_until_nothing_is_left(db: Database, deaf: RedisBroker):
+    put(db, "1", "parse", lane=Lane.BACKFILL)
+    put(db, "2")
+    sweeping = sweeper(db, deaf)
+    sweeping._tick()
+    assert sweeping._answer.lines[:2] == [FETCH, Line("parse", Lane.BACKFILL)]
+    assert value(db, "SELECT count(*) FROM jobs") == 0
+
+
+def test_the_sweeper_works_by_itself_and_outlives_an_error_of_what_it_answers(db: Database, deaf: RedisBroker):
+    put(db)
+    seen: list[Line] = []
+
+    def fails_once(line: Line) -> int:
+        seen.append(line)
+        if len(seen) == 1:
+            raise RuntimeError("a stage of this line is broken")
+        return answering(line)
+
+    answering, metrics = Answering(db), Metrics()
+    sweeping = Sweeper(db, STAGES, Bells(deaf, metrics), fails_once, metrics)
+    sweeping.start()
+    try:
+        until(lambda: value(db, "SELECT count(*) FROM jobs") == 0)
+    finally:
+        sweeping.stop()
+    assert len(seen) >= 2
+
+
+def test_a_database_that_is_away_for_a_sweep_does_not_end_the_sweeper(db: Database, broker: RedisBroker):
+    sweeping = sweeper(db, broker)
+    sweeping.start()
+    try:
+        rows(
+            db,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        put(db)
+        until(lambda: doorbells(broker) > 0)
+    finally:
+        sweeping.stop()

@@ -1,0 +1,1 @@
+"""What the chain costs, beside the limit of the same machine in the same minutes."""

@@ -1,0 +1,43 @@
+"""Workers that die without a word, at any moment and at the worst ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import failing_worker
+from tests.flow.imports import Import
+from tests.worker_process import WorkerProcesses, until
+
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+
+
+def test_a_worker_killed_while_it_holds_jobs_loses_and_doubles_nothing(mail: Import, workers: WorkerProcesses) -> None:
+    victim = workers.start()
+    workers.start()
+    first, second, third = mail.portions(3)
+    for portion in (first, second):
+        mail.deliver(portion)
+        until(lambda pid=victim.pid: mail.held_by(pid), "jobs held by the worker to be killed")
+        workers.kill(victim)
+        victim = workers.start()
+    mail.deliver(third)
+    mail.finish()
+    mail.verify(workers)
+
+
+def test_a_death_at_the_worst_moments_of_a_batch_loses_and_doubles_nothing(
+    mail: Import, workers: WorkerProcesses, tmp_path: Path
+) -> None:
+    workers.start()
+    for moment, portion in zip(failing_worker.DEATHS, mail.portions(len(failing_worker.DEATHS)), strict=True):
+        flag = tmp_path / moment.__name__
+        flag.touch()
+        victim = workers.start("tests.faults.failing_worker", moment.__name__, str(flag))
+        until(lambda child=victim: workers.has_said(child, "worker.started"), "the start of the worker to die")
+        mail.deliver(portion)
+        until(lambda child=victim: child.poll() is not None, f"a death {moment.__name__}")
+        assert not flag.exists()
+    mail.finish()
+    mail.verify(workers)

@@ -1,0 +1,94 @@
+"""The outside world in memory: a mailbox, a blob store, and what opens mailboxes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from pipeline.ports import Changes, Fetched, Listed, MailboxRef, MailSource, Missed, Page, Profile
+from pipeline.runtime.errors import Gone
+
+
+@dataclass
+class MemorySource:
+    """A mailbox in memory: `pages` by cursor, `history` by (cursor, page), `mails` by id; errors raised where put."""
+
+    pages: dict[str | None, Page | Exception] = field(default_factory=dict)
+    history: dict[tuple[int, str | None], Changes | Exception] = field(default_factory=dict)
+    mails: dict[str, Fetched | Exception] = field(default_factory=dict)
+    cursor: int | None = 100
+    calls: list[str] = field(default_factory=list)
+    listed: list[tuple[str | None, datetime | None]] = field(default_factory=list)
+    broken: Exception | None = None
+
+    def profile(self) -> Profile:
+        self.calls.append("profile")
+        return Profile("help@acme.example", self.cursor)
+
+    def list_page(self, cursor: str | None, *, since: datetime | None, limit: int) -> Page:
+        self.calls.append("list")
+        self.listed.append((cursor, since))
+        return _or_raise(self.pages[cursor])
+
+    def changes(self, cursor: int, page: str | None) -> Changes:
+        self.calls.append("changes")
+        return _or_raise(self.history[cursor, page])
+
+    def fetch(self, items: Sequence[Listed]) -> Sequence[Fetched | Missed]:
+        self.calls.append("fetch")
+        if self.broken is not None:
+            raise self.broken
+        return [self._fetch(item.provider_id) for item in items]
+
+    def _fetch(self, provider_id: str) -> Fetched | Missed:
+        found = self.mails.get(provider_id, Gone(provider_id))
+        return Missed(provider_id, found) if isinstance(found, Exception) else found
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def _or_raise(answer: Page | Changes | Exception) -> object:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@dataclass
+class MemoryBlobs:
+    """A blob store in memory; raises `broken` while it is set."""
+
+    contents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    broken: Exception | None = None
+
+    def put(self, kind: str, contents: Mapping[str, bytes]) -> Mapping[str, int]:
+        if self.broken is not None:
+            raise self.broken
+        for sha256, content in contents.items():
+            assert hashlib.sha256(content).hexdigest() == sha256
+            self.contents[kind, sha256] = content
+        return {sha256: len(content) for sha256, content in contents.items()}
+
+    def get(self, kind: str, hashes: Sequence[str]) -> Mapping[str, bytes]:
+        if self.broken is not None:
+            raise self.broken
+        return {sha256: self.contents[kind, sha256] for sha256 in hashes if (kind, sha256) in self.contents}
+
+
+@dataclass
+class MemorySources:
+    """Opens the mailboxes it was given, or raises `refused`."""
+
+    by_mailbox: dict[UUID, MemorySource] = field(default_factory=dict)
+    refused: dict[UUID, Exception] = field(default_factory=dict)
+
+    def open(self, mailbox: MailboxRef) -> MailSource:
+        if mailbox.mailbox_id in self.refused:
+            raise self.refused[mailbox.mailbox_id]
+        return self.by_mailbox.setdefault(mailbox.mailbox_id, MemorySource())  # type: ignore[return-value]
+
+    def close(self) -> None:
+        self.by_mailbox.clear()
