@@ -2,7 +2,8 @@
 to be one are merged.
 
 Merge rule: the ticket with more open work orders stays, then the one with the older first message; the other becomes
-`merged`, its messages, keys and work orders move, and later replies follow because the keys do.
+`merged`, its messages, keys and work orders move, and later replies follow because the keys do. A matter that is open
+stays open: an ended ticket that an open one merges into is open again.
 """
 
 from __future__ import annotations
@@ -80,9 +81,13 @@ _MERGE = (
     text("""
         UPDATE tickets w SET first_message_at = least(w.first_message_at, l.first_at),
                              last_message_at = greatest(w.last_message_at, l.last_at),
-                             last_activity_at = greatest(w.last_activity_at, l.last_at), version = version + 1
-          FROM (SELECT min(first_message_at) AS first_at, max(last_message_at) AS last_at FROM tickets
-                 WHERE id = ANY(CAST(:losers AS uuid[]))) AS l
+                             last_activity_at = greatest(w.last_activity_at, l.last_at),
+                             status = CASE WHEN l.is_open AND w.status IN ('resolved', 'closed', 'spam') THEN 'open'
+                                           ELSE w.status END,
+                             closed_at = CASE WHEN l.is_open THEN NULL ELSE w.closed_at END, version = version + 1
+          FROM (SELECT min(first_message_at) AS first_at, max(last_message_at) AS last_at,
+                       bool_or(status IN ('new', 'open', 'pending')) AS is_open
+                  FROM tickets WHERE id = ANY(CAST(:losers AS uuid[]))) AS l
          WHERE w.id = :winner
     """),
     text("""

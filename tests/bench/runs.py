@@ -60,12 +60,14 @@ def run_chain(stand: Stand, corpus: Corpus, samples: int) -> tuple[Run, list[flo
         workers = [()] * len(corpus.parts)
         with children("worker", workers, bed.environment, bed.folder / "logs") as found:
             _wait_until(lambda: _live(bed) >= len(found), "the workers to live")
-            run = _backfill(stand, bed, bells, mailbox_id, corpus, found)
+            meter = Meter(stand.supervisor, bed.db)
+            run = _backfill(meter, bed, bells, mailbox_id, messages=corpus.messages, workers=found)
             return run, list(_single(bed, bells, org_id, samples))
 
 
-def _backfill(stand: Stand, bed: Bed, bells: Bells, mailbox_id: UUID, corpus: Corpus, workers: Sequence[Child]) -> Run:
-    meter = Meter(stand.supervisor, bed.db)
+def _backfill(
+    meter: Meter, bed: Bed, bells: Bells, mailbox_id: UUID, *, messages: int, workers: Sequence[Child]
+) -> Run:
     with meter.measuring([worker.pid for worker in workers]) as used:
         before = [worker.ask() for worker in workers]
         began = time.monotonic()
@@ -75,12 +77,12 @@ def _backfill(stand: Stand, bed: Bed, bells: Bells, mailbox_id: UUID, corpus: Co
         _wait_until(lambda: not _is_busy(bed, mailbox_id), "the chain to be idle")
         seconds = time.monotonic() - began
         after = [worker.ask() for worker in workers]
-    _check(bed, mailbox_id, corpus.messages)
+    _check(bed, mailbox_id, messages)
     stages = {
         stage: sum(cpu.get(stage, 0.0) for cpu in after) - sum(cpu.get(stage, 0.0) for cpu in before)
         for stage in sorted({stage for cpu in after for stage in cpu})
     }
-    return Run(corpus.messages, seconds, used[0], stages)
+    return Run(messages, seconds, used[0], stages)
 
 
 def run_limit(stand: Stand, corpus: Corpus) -> Run:

@@ -10,6 +10,7 @@ import pytest
 from models.enums import OccurrenceState
 from pipeline.ports import Changes, Listed
 from pipeline.runtime.errors import CursorExpired, NeedsAuthorization, Transient
+from pipeline.stage import Work
 from pipeline.stages import history
 from tests import factories
 from tests.factories import NOON
@@ -70,7 +71,7 @@ def test_a_cursor_that_somebody_else_moved_is_not_overwritten_and_nothing_is_rec
     results = STAGE.work(list(items.values()), world.ports)
     world.rows("UPDATE mailboxes SET history_id = 55")
     with pytest.raises(Transient, match="moved"), world.db.begin() as connection:
-        STAGE.save(connection, [history.Work(job, items[job.job_id], results[0])])  # type: ignore[attr-defined]
+        STAGE.save(connection, [Work(job, items[job.job_id], results[0])])
     assert cursor(world) == 55
     assert states(world) == {}
 
