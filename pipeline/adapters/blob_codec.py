@@ -18,12 +18,15 @@ _HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def blob_key(kind: str, content_hash: str) -> str:
-    """Return `<kind>/<aa>/<bb>/<sha256>.zst`; a `ValueError` names a wrong kind or hash (the caller's mistake)."""
+    """Return `<kind>/<aa>/<sha256>.zst`; a `ValueError` names a wrong kind or hash (the caller's mistake).
+
+    256 folders: making a folder costs more than the file in it, and a thousand times as many files still fit each.
+    """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of blob {kind!r}: use one of {', '.join(sorted(KINDS))}")
     if not _HASH.match(content_hash):
         raise ValueError(f"not a lower-case hex SHA-256: {content_hash!r}")
-    return f"{kind}/{content_hash[:2]}/{content_hash[2:4]}/{content_hash}.zst"
+    return f"{kind}/{content_hash[:2]}/{content_hash}.zst"
 
 
 class BlobCodec:

@@ -95,11 +95,10 @@ def _read(mailbox: Mailbox, listed: Sequence[Listed], ports: Ports) -> Sequence[
 
 def _store(answers: Sequence[Fetched | Missed], ports: Ports) -> Sequence[Outcome]:
     kept = [answer for answer in answers if isinstance(answer, Fetched) and not _IGNORED.intersection(answer.labels)]
-    contents = {hashlib.sha256(answer.raw).hexdigest(): answer for answer in kept}
-    hashes = {answer.provider_id: sha256 for sha256, answer in contents.items()}
-    hashes |= {answer.provider_id: hashlib.sha256(answer.raw).hexdigest() for answer in kept}
+    hashes = {answer.provider_id: hashlib.sha256(answer.raw).hexdigest() for answer in kept}
+    contents = {hashes[answer.provider_id]: answer.raw for answer in kept}
     try:
-        sizes = ports.blobs.put(BlobKind.RAW, {sha256: answer.raw for sha256, answer in contents.items()})
+        sizes = ports.blobs.put(BlobKind.RAW, contents)
     except FieldpostError as error:
         return [_outcome(answer, hashes, {}, error) for answer in answers]
     return [_outcome(answer, hashes, sizes, None) for answer in answers]

@@ -14,6 +14,9 @@ from pipeline.table import STAGES
 from tests.bench.corpus import Corpus
 from tests.bench.runs import Run
 
+#: Above this share the rates say more about the other programs than about this one.
+_DISTURBED = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -33,7 +36,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything: `ratio` is the chain's messages per second beside the limit's, `cpu_ratio` its CPU per message."""
+    """Everything: `ratio` is the chain's messages per second beside the limit's, `cpu_ratio` its CPU per message.
+
+    `others_share` is how much of the machine other programs used meanwhile.
+    """
 
     corpus: str
     messages: int
@@ -46,6 +52,7 @@ class Figures:
     idle_p50_ms: float
     idle_p95_ms: float
     idle_samples: int
+    others_share: float
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -69,6 +76,7 @@ def figures(corpus: Corpus, chain: Sequence[Run], limit: Sequence[Run], idle: Se
         idle_p50_ms=statistics.median(idle) * 1000,
         idle_p95_ms=cuts[-1] * 1000,
         idle_samples=len(idle),
+        others_share=statistics.median(run.usage.others for run in (*chain, *limit)),
     )
 
 
@@ -120,6 +128,11 @@ def show(console: Console, found: Figures) -> None:
         f"\n[bold]chain / limit: {found.ratio:.2f} of the messages a second, {found.cpu_ratio:.2f} times the CPU[/]"
         "\nThe limit only parses and appends: no queue, no tickets, no cases, nothing to resume after a crash."
     )
+    if found.others_share > _DISTURBED:
+        console.print(
+            f"[yellow]Other programs used {found.others_share:.0%} of this machine meanwhile: trust the CPU figures, "
+            "not the rates.[/]"
+        )
 
 
 def _rows(chain: Side, limit: Side) -> list[tuple[str, str, float, float]]:

@@ -22,6 +22,7 @@ _MEGABYTE = 1_000_000
 class Usage:
     """CPU in seconds by kind of process, WAL and growth of the database in bytes, peaks in megabytes.
 
+    `others` is the share of the whole machine's CPU that programs apart from these used meanwhile.
     Memory of the workers is the sum of their resident sets; PostgreSQL's processes share most of theirs, so each
     counts its proportional share (where the kernel tells it).
     """
@@ -31,6 +32,7 @@ class Usage:
     database_bytes: int
     workers_mb: float
     postgres_mb: float
+    others: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class _Snapshot:
     cpu: Mapping[str, float]
     wal: int
     size: int
+    busy: float
+    total: float
 
 
 class Meter:
@@ -61,7 +65,9 @@ class Meter:
             after = self._look(workers)
         cpu = {name: after.cpu[name] - before.cpu[name] for name in after.cpu}
         wal, size = after.wal - before.wal, after.size - before.size
-        found.append(Usage(cpu, wal, size, peaks.workers / _MEGABYTE, peaks.postgres / _MEGABYTE))
+        busy, total = after.busy - before.busy, after.total - before.total
+        others = max(0.0, busy - sum(cpu.values())) / total if total > 0 else 0.0
+        found.append(Usage(cpu, wal, size, peaks.workers / _MEGABYTE, peaks.postgres / _MEGABYTE, others))
 
     def _look(self, workers: Sequence[psutil.Process]) -> _Snapshot:
         cpu = {
@@ -76,7 +82,11 @@ class Meter:
                            pg_database_size(current_database()) AS size
                 """)
             ).one()
-        return _Snapshot(cpu, row.wal, row.size)
+        machine = psutil.cpu_times()
+        # Guests are in `user` already (proc(5)).
+        total = sum(machine) - getattr(machine, "guest", 0.0) - getattr(machine, "guest_nice", 0.0)
+        idle = machine.idle + getattr(machine, "iowait", 0.0)
+        return _Snapshot(cpu, row.wal, row.size, total - idle, total)
 
 
 class _Peaks:

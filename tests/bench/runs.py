@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -129,7 +130,7 @@ def _single(bed: Bed, bells: Bells, org_id: UUID, samples: int) -> Iterator[floa
             lines = ledger.put(connection, emits)
         bells.ring(lines)
         occurrence_id = int(emits[0].key)
-        _wait_until(lambda occurrence_id=occurrence_id: _is_routed(bed, occurrence_id), "one mail", _CLOSE_POLL)
+        _wait_until(partial(_is_routed, bed, occurrence_id), "one mail", _CLOSE_POLL)
         yield time.perf_counter() - began
 
 
@@ -165,7 +166,7 @@ def _is_busy(bed: Bed, mailbox_id: UUID) -> bool:
 
 def _is_routed(bed: Bed, occurrence_id: int) -> bool:
     with bed.db.begin() as connection:
-        return connection.execute(_STATE, {"id": occurrence_id}).scalar_one() == "routed"
+        return bool(connection.execute(_STATE, {"id": occurrence_id}).scalar_one() == "routed")
 
 
 def _check(bed: Bed, mailbox_id: UUID, messages: int) -> None:
