@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from actors.holdings import Holdings
+from actors.turnstile import Turnstile
 from actors.verdicts import Verdict, judge, report, settle, short
 from pipeline.ports import Ports
 from pipeline.runtime import ledger
@@ -69,16 +70,40 @@ class Runner:
 
     def __init__(self, stages: Mapping[str, AnyStage], around: Surroundings) -> None:
         self._stages, self._around = stages, around
+        self._turnstile = Turnstile()
         self._log = get_logger()
 
     def answer(self, line: Line) -> int:
-        """Claim one batch of a line, run it and settle it; return how many rows were claimed."""
+        """Claim one batch of a line, run it and settle it; return how many rows were claimed.
+
+        A suspect, whose process died before, has this process for itself.
+        """
+        with self._turnstile.together():
+            claimed, has_suspects = self._answer(line, suspects=False)
+        if claimed or not has_suspects:
+            return claimed
+        with self._turnstile.alone():
+            claimed, has_suspects = self._answer(line, suspects=True)
+        if has_suspects:
+            self._around.ring({line})
+        return claimed
+
+    def _answer(self, line: Line, *, suspects: bool) -> tuple[int, bool]:
+        """Return how many rows were claimed and run, and whether suspects are left in an otherwise empty line."""
         stage, around = self._stages[line.stage], self._around
         started_at, cpu = time.monotonic(), time.thread_time()
         with around.db.begin() as connection:
-            jobs = ledger.claim(connection, line, batch=stage.batch, worker=around.holdings.worker, lease=stage.lease)
+            jobs = ledger.claim(
+                connection,
+                line,
+                batch=stage.batch,
+                worker=around.holdings.worker,
+                lease=stage.lease,
+                suspects=suspects,
+            )
+            has_suspects = (suspects or not jobs) and ledger.has_suspects(connection, line)
         if not jobs:
-            return 0
+            return 0, has_suspects
         if len(jobs) >= stage.batch:
             around.ring({line})
         with around.holdings.holding(jobs, stage.lease), structlog.contextvars.bound_contextvars(stage=stage.name):
@@ -88,7 +113,7 @@ class Runner:
         around.metrics.batch.labels(stage.name).observe(len(jobs))
         around.metrics.seconds.labels(stage.name).observe(time.monotonic() - started_at)
         around.metrics.cpu.labels(stage.name).inc(time.thread_time() - cpu)
-        return len(jobs)
+        return len(jobs), has_suspects
 
     def _run(self, stage: AnyStage, jobs: Sequence[Job]) -> set[Line]:
         try:

@@ -205,7 +205,9 @@ def ticket(connection: Connection, org_id: UUID, *, status: str = "new", at: dat
     return found
 
 
-def work_order(connection: Connection, org_id: UUID, case_id: UUID, ticket_id: UUID, team_id: UUID | None = None) -> UUID:
+def work_order(
+    connection: Connection, org_id: UUID, case_id: UUID, ticket_id: UUID, team_id: UUID | None = None
+) -> UUID:
     """Insert an open work order."""
     found: UUID = connection.execute(
         text("""

@@ -53,7 +53,7 @@ _PUT = text("""
 _CLAIM = text(f"""
     WITH picked AS (
         SELECT id, is_suspect FROM jobs
-         WHERE stage = :stage AND lane = :lane AND state = 'ready'
+         WHERE stage = :stage AND lane = :lane AND state = 'ready' AND (:suspects OR NOT is_suspect)
          ORDER BY place, id LIMIT :batch FOR UPDATE SKIP LOCKED
     ), chosen AS (
         SELECT id FROM picked WHERE NOT is_suspect
@@ -122,9 +122,16 @@ _PROMOTE = text("""
     UPDATE jobs SET state = 'ready' FROM due WHERE jobs.id = due.id RETURNING jobs.stage, jobs.lane
 """)
 
+_HAS_SUSPECTS = text("""
+    SELECT EXISTS (SELECT FROM jobs WHERE stage = :stage AND lane = :lane AND state = 'ready' AND is_suspect)
+""")
+
+#: A death is charged to a row that its worker held alone: beside it nothing else ran in that process.
 _RECLAIM = text(f"""
     WITH lost AS (
-        SELECT id FROM jobs
+        SELECT id, NOT EXISTS (SELECT FROM jobs AS beside WHERE beside.state = 'running'
+                                  AND beside.worker = jobs.worker AND beside.id <> jobs.id) AS was_alone
+          FROM jobs
          WHERE state = 'running' AND pg_postmaster_start_time() < now() - make_interval(secs => :grace)
            AND (lease_until < now()
                 OR NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = {WORKER_LOCK}
@@ -133,7 +140,7 @@ _RECLAIM = text(f"""
          ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
     )
     UPDATE jobs SET state = 'ready', lease_until = NULL, worker = NULL, is_suspect = true,
-                    crashes = crashes + CASE WHEN company = 1 THEN 1 ELSE 0 END
+                    crashes = crashes + CASE WHEN company = 1 AND was_alone THEN 1 ELSE 0 END
       FROM lost WHERE jobs.id = lost.id
     RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))}, CAST(0 AS float8) AS waited
 """)  # noqa: S608 - column names from above
@@ -223,8 +230,13 @@ def put(connection: Connection, emits: Sequence[Emit]) -> set[Line]:
     return _lines(row for row in rows if row.state == "ready")
 
 
-def claim(connection: Connection, line: Line, *, batch: int, worker: int, lease: timedelta) -> list[Job]:
-    """Take up to `batch` due rows of a line, or one suspect when nothing else is there."""
+def claim(
+    connection: Connection, line: Line, *, batch: int, worker: int, lease: timedelta, suspects: bool = True
+) -> list[Job]:
+    """Take up to `batch` due rows of a line, or one suspect when nothing else is there; no `suspects` when not asked.
+
+    Whoever runs a suspect runs nothing beside it in the same process: a death must accuse nobody else.
+    """
     rows = connection.execute(
         _CLAIM,
         {
@@ -233,9 +245,15 @@ def claim(connection: Connection, line: Line, *, batch: int, worker: int, lease:
             "batch": batch,
             "worker": worker,
             "lease": lease.total_seconds(),
+            "suspects": suspects,
         },
     )
     return sorted(_jobs(rows), key=lambda job: (job.place, job.job_id))
+
+
+def has_suspects(connection: Connection, line: Line) -> bool:
+    """Say whether a line has ready rows whose process died, or seemed to, while it held them."""
+    return bool(connection.execute(_HAS_SUSPECTS, {"stage": line.stage, "lane": line.lane.value}).scalar_one())
 
 
 def hold(connection: Connection, jobs: Sequence[Job], worker: int) -> set[int]:

@@ -134,7 +134,7 @@ def save(connection: Connection, works: Sequence[Work[Arrival, Decision | None]]
         rows = [_event(done, decision) for done, decision in decided]
         copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "data", "trace_id"), rows)
     connection.execute(_ROUTED, {"ids": [done.item.row.id for done in works]})
-    statuses = {done.item.row.ticket_id: _status(decision) for done, decision in decided}
+    statuses = {done.item.row.ticket_id: _status(done.item.row, decision) for done, decision in decided}
     return [
         done.job.then("triage", str(done.item.row.message_id))
         for done in works
@@ -142,7 +142,10 @@ def save(connection: Connection, works: Sequence[Work[Arrival, Decision | None]]
     ]
 
 
-def _status(decision: Decision) -> TicketStatus | None:
+def _status(row: Any, decision: Decision) -> TicketStatus | None:
+    """Return the status to set; None where a person has set one before routing came."""
+    if row.status != TicketStatus.NEW:
+        return None
     if decision.set_status:
         return TicketStatus(decision.set_status)
     return TicketStatus.CLOSED if decision.auto_close or decision.drop else None
@@ -161,7 +164,7 @@ def _columns(decided: Sequence[tuple[Work[Arrival, Decision | None], Decision]])
     ]
     return {
         "ids": [done.item.row.ticket_id for done, _ in decided],
-        "statuses": [_status(decision) for _, decision in decided],
+        "statuses": [_status(done.item.row, decision) for done, decision in decided],
         "priorities": [priority.value for priority in priorities],
         "queues": [decision.assign_queue_id for _, decision in decided],
         "tags": ["\x1f".join(decision.add_tags) for _, decision in decided],

@@ -61,17 +61,13 @@ class Bench:
     def runner(self, **changes: Any) -> Runner:
         """Return a runner whose only stage is `probe`."""
         ports = Ports(nothing, nothing, nothing, nothing)  # type: ignore[arg-type]
-        around = Surroundings(
-            self.db, ports, self.holdings, self.rung.append, self.metrics, self.stopping.is_set
-        )
+        around = Surroundings(self.db, ports, self.holdings, self.rung.append, self.metrics, self.stopping.is_set)
         return Runner({"probe": self.stage(**changes)}, around)
 
     def put(self, *keys: str, mailbox_id: UUID | None = None, lane: Lane = Lane.LIVE, place: int = 0) -> list[Emit]:
         """Enqueue one job per key."""
         org_id = uuid4()
-        steps = [
-            emit(key, "probe", lane=lane, place=place, org_id=org_id, mailbox_id=mailbox_id) for key in keys
-        ]
+        steps = [emit(key, "probe", lane=lane, place=place, org_id=org_id, mailbox_id=mailbox_id) for key in keys]
         with self.db.begin() as connection:
             ledger.put(connection, steps)
         return steps
@@ -109,4 +105,3 @@ class Bench:
         self.on_save(connection, keys)
         connection.execute(text("INSERT INTO effects SELECT unnest(CAST(:keys AS text[]))"), {"keys": keys})
         return [step for done in works for step in self.then(done)]
-

@@ -42,7 +42,12 @@ def test_a_doorbell_names_a_stage_and_a_lane_and_nothing_else(broker: RedisBroke
     Bells(broker, Metrics()).ring({Line("parse", Lane.REPAIR)})
     (stored,) = broker.client.hgetall("dramatiq:repair.msgs").values()
     message = dramatiq.Message.decode(stored)
-    assert (message.queue_name, message.actor_name, message.args, message.kwargs) == ("repair", "repair", ("parse",), {})
+    assert (message.queue_name, message.actor_name, message.args, message.kwargs) == (
+        "repair",
+        "repair",
+        ("parse",),
+        {},
+    )
 
 
 def test_every_lane_has_a_queue_of_its_own(broker: RedisBroker):

@@ -177,7 +177,10 @@ def test_two_sweepers_take_a_lost_row_back_once(db: Database, broker: RedisBroke
         thread.start()
     for thread in threads:
         thread.join()
-    counted = [one._metrics.registry.get_sample_value("fieldpost_reclaimed_jobs_total", {"stage": "fetch"}) or 0 for one in both]
+    counted = [
+        one._metrics.registry.get_sample_value("fieldpost_reclaimed_jobs_total", {"stage": "fetch"}) or 0
+        for one in both
+    ]
     assert sum(counted) == 50
     assert value(db, "SELECT count(*) FROM jobs WHERE state = 'ready' AND attempt = 1") == 50
 

@@ -28,7 +28,9 @@ def raised(error: Exception) -> Exception:
         return caught
 
 
-def dead(db: Database, key: str = "1", error: Exception | None = None, cause: Cause = Cause.PERMANENT) -> tuple[Job, int]:
+def dead(
+    db: Database, key: str = "1", error: Exception | None = None, cause: Cause = Cause.PERMANENT
+) -> tuple[Job, int]:
     """Put, claim and bury one job; return it and its letter's id."""
     with db.begin() as connection:
         ledger.put(connection, [emit(key, lane=Lane.BACKFILL)])

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -55,6 +55,8 @@ def after_commit(happens: Happens) -> None:
 
 def with_bytes(happens: Happens) -> None:
     """Raw bytes were fetched and stored under a lease that is soon over; no row says so yet."""
+    # With more threads another one could freeze inside a transaction, and its locks would hold up everybody.
+    worker.WorkerProcess = partial(worker.WorkerProcess, threads=1)  # type: ignore[assignment,misc]
     for name in STAGES:
         _change(name, lease=LEASE)
     _change("fetch", work=_after(STAGES["fetch"].work, happens))

@@ -136,7 +136,8 @@ def test_the_teams_of_another_organization_are_no_candidates(world: World):
 def test_from_mail_to_work_order_the_ticket_knows_what_was_done(world: World):
     asset(world)
     mails = [
-        mail("Trouble", "AUS_0123 is down.", sender=f"{name}@x.example", in_reply_to="<a@x>") for name in ("ann", "bob", "cid")
+        mail("Trouble", "AUS_0123 is down.", sender=f"{name}@x.example", in_reply_to="<a@x>")
+        for name in ("ann", "bob", "cid")
     ]
     world.dispatched(*mails)
     (order,) = orders(world)

@@ -14,7 +14,7 @@ from pipeline.stage import Again
 from pipeline.stages import fetch
 from tests import factories
 from tests.factories import NOON
-from tests.stages.world import Ran, World
+from tests.stages.world import World
 
 STAGE = fetch.STAGE
 

@@ -83,16 +83,22 @@ def test_mails_that_are_probably_but_not_surely_the_same_become_a_collision_grou
     )
     groups = {
         row.id: row.collision_group_id
-        for row in world.rows("SELECT o.id, m.collision_group_id FROM occurrences o JOIN messages m ON m.id = message_id")
+        for row in world.rows(
+            "SELECT o.id, m.collision_group_id FROM occurrences o JOIN messages m ON m.id = message_id"
+        )
     }
     assert groups[one] is not None
     assert groups[one] == groups[other]
     assert groups[apart] is None
     late = world.parsed(mail(message_id="<late@x>"))
     world.run(stitch.STAGE, late)
-    assert world.value(
-        "SELECT collision_group_id FROM messages m JOIN occurrences o ON m.id = message_id WHERE o.id = :id", id=late
-    ) == groups[one]
+    assert (
+        world.value(
+            "SELECT collision_group_id FROM messages m JOIN occurrences o ON m.id = message_id WHERE o.id = :id",
+            id=late,
+        )
+        == groups[one]
+    )
 
 
 def test_equal_mails_of_two_organizations_never_share_a_message(world: World):

@@ -27,7 +27,9 @@ def allow(world: World, *patterns: str) -> None:
 
 def rule(world: World, **columns: object) -> UUID:
     names = ["org_id", *columns]
-    statement = f"INSERT INTO routing_rules ({', '.join(names)}) VALUES ({', '.join(':' + one for one in names)}) RETURNING id"
+    statement = (
+        f"INSERT INTO routing_rules ({', '.join(names)}) VALUES ({', '.join(':' + one for one in names)}) RETURNING id"
+    )
     with world.db.begin() as connection:
         found: UUID = connection.execute(text(statement), {"org_id": world.org_id, **columns}).scalar_one()
     return found
@@ -86,7 +88,10 @@ def test_a_disabled_pattern_does_not_count(world: World):
 def test_mail_to_nobody_is_spam_even_without_an_allowlist(world: World):
     (found,) = world.routed(b"From: a@x.example\r\nSubject: hi\r\n\r\nhello")
     assert world.ticket_of(found).status == "spam"
-    assert world.value("SELECT data ->> 'reason' FROM events WHERE kind = 'ticket.auto_spam'") == "the recipient is unknown"
+    assert (
+        world.value("SELECT data ->> 'reason' FROM events WHERE kind = 'ticket.auto_spam'")
+        == "the recipient is unknown"
+    )
 
 
 def test_our_own_mail_is_no_spam_and_asks_for_no_work(world: World):
@@ -100,7 +105,12 @@ def test_the_first_matching_rule_by_priority_decides(world: World):
     slow, fast = queue(world, "slow"), queue(world, "fast")
     rule(world, priority=200, queue_id=slow, add_tags=["late"])
     first = rule(
-        world, priority=10, queue_id=fast, match_subject_pattern="charger", set_status="open", add_tags=["hardware", "x"]
+        world,
+        priority=10,
+        queue_id=fast,
+        match_subject_pattern="charger",
+        set_status="open",
+        add_tags=["hardware", "x"],
     )
     rule(world, priority=5, match_sender_domain_pattern="nobody.example", set_status="closed")
     (found,) = world.routed(mail("The CHARGER"))
@@ -146,7 +156,9 @@ def test_what_a_person_decided_after_routing_is_never_decided_again(world: World
 
 @pytest.mark.parametrize(("manual", "closed"), [("pending", False), ("closed", True)])
 @pytest.mark.parametrize("decided", ["open", "spam", None])
-def test_what_a_person_decided_before_routing_came_stays(world: World, manual: str, decided: str | None, *, closed: bool):
+def test_what_a_person_decided_before_routing_came_stays(
+    world: World, manual: str, decided: str | None, *, closed: bool
+):
     if decided == "spam":
         allow(world, "*@other.example")
     elif decided:

@@ -227,7 +227,12 @@ def test_threads_that_stitch_at_once_find_the_same_conversations_as_one(world: W
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(go, batches))
     assert tickets(world) == 8
-    assert world.value("SELECT count(*) FROM ticket_messages l JOIN tickets t ON t.id = ticket_id WHERE merged_into IS NULL") == 48
+    assert (
+        world.value(
+            "SELECT count(*) FROM ticket_messages l JOIN tickets t ON t.id = ticket_id WHERE merged_into IS NULL"
+        )
+        == 48
+    )
 
 
 def test_organizations_never_share_a_conversation(world: World):

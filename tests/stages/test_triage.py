@@ -14,7 +14,7 @@ from tests.factories import mail
 from tests.stages.world import World
 
 STAGE = triage.STAGE
-DOWN = "AUS_0123 is down, it does not charge at all. The connector is bent."
+DOWN = "AUS_0123 is down, the connector is bent and it does not charge at all."
 
 
 @pytest.fixture
@@ -112,9 +112,7 @@ def test_an_uncertain_case_asks_one_question_until_it_is_answered(world: World, 
     assert world.value("SELECT count(*) FROM verification_tasks") == 2
 
 
-def test_a_certain_and_urgent_case_goes_on_to_dispatch_under_the_trace_of_its_newest_message(
-    world: World, asset: UUID
-):
+def test_a_certain_and_urgent_case_goes_on_to_dispatch_under_the_trace_of_its_newest_message(world: World, asset: UUID):
     ran = world.triaged(*people("ann", "bob", "cid"))
     (case,) = cases(world)
     assert ran.next == [("dispatch", str(case.id))]
@@ -125,7 +123,9 @@ def test_each_asset_of_a_mail_has_its_own_case(world: World, asset: UUID):
     with world.db.begin() as connection:
         factories.asset(connection, world.org_id, "AUS_0999")
     world.triaged(mail("Trouble", "AUS_0123 is down.\n\nAUS_0999 is working fine.\n"))
-    statuses = {row.tag: row.status for row in world.rows("SELECT tag, status FROM signals JOIN assets a ON a.id = asset_id")}
+    statuses = {
+        row.tag: row.status for row in world.rows("SELECT tag, status FROM signals JOIN assets a ON a.id = asset_id")
+    }
     assert statuses == {"AUS_0123": "down", "AUS_0999": "online"}
     assert len(cases(world)) == 1
 

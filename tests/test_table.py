@@ -1,0 +1,64 @@
+"""The table of stages: printed for people as it stands in the golden file, and refused when it is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline import table
+from pipeline.stage import Stage
+from pipeline.stages import fetch
+from pipeline.table import STAGES, as_text
+
+GOLDEN = Path(__file__).with_name("table.txt")
+
+
+def test_the_table_is_printed_as_it_stands_in_the_golden_file():
+    """After a wanted change: `python -c "from pipeline import table; print(table.as_text())" > tests/table.txt`."""
+    assert as_text() + "\n" == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_the_chain_goes_from_listing_to_work_orders():
+    assert list(STAGES) == ["backfill", "history", "fetch", "parse", "stitch", "routing", "triage", "dispatch"]
+
+
+def test_every_step_leads_to_a_stage_and_only_a_listing_leads_to_itself():
+    assert {target for stage in STAGES.values() for target in stage.emits} <= set(STAGES)
+    assert [name for name, stage in STAGES.items() if name in stage.emits] == ["backfill"]
+
+
+def test_the_table_cannot_be_changed_by_a_program():
+    with pytest.raises(TypeError):
+        STAGES["another"] = STAGES["fetch"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_a_lease_outlives_a_beat_of_the_worker_and_retries_are_bounded(stage: Stage[object, object]):
+    assert stage.lease.total_seconds() >= 20
+    assert stage.backoff <= stage.backoff_cap
+    assert 1 <= stage.attempts <= 25
+    assert 1 <= stage.batch <= 500
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "other"}, "must hold STAGE"),
+        ({"emits": ("nowhere",)}, "emits nowhere"),
+        ({"about": ""}, "needs an `about`"),
+        ({"batch": 0}, "batch and attempts of at least 1"),
+        ({"attempts": 0}, "batch and attempts of at least 1"),
+    ],
+)
+def test_a_wrong_table_does_not_start(changes: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fetch, "STAGE", replace(fetch.STAGE, **changes))
+    with pytest.raises(table.BadTable, match=said):
+        table.read_stages()
+
+
+def test_a_file_without_its_stage_does_not_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(fetch, "STAGE")
+    with pytest.raises(table.BadTable, match="fetch"):
+        table.read_stages()
