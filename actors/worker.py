@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
 from dramatiq import Worker
 from prometheus_client import start_http_server
@@ -85,7 +86,7 @@ class WorkerProcess:
 
     def _await_threads(self) -> None:
         """Wait until Dramatiq's threads run: one that is told to stop before its first line goes on for ever."""
-        threads = [*self._worker.workers, *self._worker.consumers.values()]
+        threads: list[Any] = [*self._worker.workers, *self._worker.consumers.values()]
         deadline = self._ports.clock.monotonic() + _BOOT.total_seconds()
         while not all(thread.running for thread in threads) and self._ports.clock.monotonic() < deadline:
             self._ports.clock.wait(_BOOT_POLL)
