@@ -87,7 +87,7 @@ class Demo:
         self._step("mailboxes filled on a Gmail server of its own", partial(gmail.deliver, scenario.initial))
         mailbox_ids = self._load(scenario, home, gmail)
         self._step(f"{self._options.workers} workers ready", partial(home.wait_for_workers, self._options.workers))
-        rate = self._backfill(scenario, home, mailbox_ids)
+        rate = self._backfill(scenario, home, gmail, mailbox_ids)
         self._sync(scenario, home, gmail, mailbox_ids)
         with home.db.begin() as connection:
             outcome = report.read_outcome(connection, gmail, mailbox_ids)
@@ -111,7 +111,7 @@ class Demo:
         )
         return mailbox_ids
 
-    def _backfill(self, scenario: Scenario, home: Home, mailbox_ids: dict[str, UUID]) -> float:
+    def _backfill(self, scenario: Scenario, home: Home, gmail: Gmail, mailbox_ids: dict[str, UUID]) -> float:
         """Ask for a listing of every mailbox; return how many messages a second went through the whole chain."""
         total = len(scenario.initial)
         self._console.print(f"\n[bold]Backfill[/] of {total} messages in {len(mailbox_ids)} mailboxes, newest first")
@@ -119,7 +119,7 @@ class Demo:
             with home.db.begin() as connection:
                 for mailbox_id in mailbox_ids.values():
                     request_backfill(connection, mailbox_id)
-            done = follow(home, list(mailbox_ids.values()), total, show)
+            done = follow(home, list(mailbox_ids.values()), total, show, check=gmail.check)
         self._console.print(f"  {total} messages in {done.seconds:.1f} s: {_made(done.figures)}")
         return total / done.seconds
 
@@ -132,7 +132,7 @@ class Demo:
             for number, portion in enumerate(_split(later, _PORTIONS))
         ]
         with display(self._console, self._clock.monotonic) as show:
-            done = follow(home, list(mailbox_ids.values()), total, show, deliveries)
+            done = follow(home, list(mailbox_ids.values()), total, show, check=gmail.check, deliver=deliveries)
         self._console.print(
             f"  {len(later)} messages, the last one sent after {deliveries[-1].after.total_seconds():.1f} s, "
             f"in {done.seconds:.1f} s: {_made(done.figures)}"

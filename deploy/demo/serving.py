@@ -7,7 +7,7 @@ import http.client
 import json
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -32,10 +32,13 @@ _PORTION = 1_000_000
 
 
 class Gmail:
-    """The control side of the server at `url`. Every method raises `DemoFailed` when it does not answer well."""
+    """The control side of the server at `url`. Every method raises `DemoFailed` when it does not answer well.
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    `has_ended` says whether its process is gone.
+    """
+
+    def __init__(self, url: str, has_ended: Callable[[], bool]) -> None:
+        self.url, self._has_ended = url, has_ended
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=_TIMEOUT)
 
@@ -55,6 +58,11 @@ class Gmail:
     def credentials(self, address: str) -> bytes:
         """Return the authorized_user file of a mailbox, whose tokens this server gives."""
         return json.dumps(self._call("GET", f"credentials/authorized_user?address={quote(address)}")).encode()
+
+    def check(self) -> None:
+        """Raise `DemoFailed` when the server's process ended: its mail is gone with it."""
+        if self._has_ended():
+            raise DemoFailed("the Gmail server ended by itself")
 
     def close(self) -> None:
         """Close the connection."""
@@ -82,8 +90,12 @@ def gmail_server(log: Path, clock: Clock) -> Iterator[Gmail]:
     spawner = Spawner()
     argv = (sys.executable, "-m", "tests.gmail_server", "--seed", "7", "--quiet")
     process = spawner.spawn(Launch(argv, environment(), log, cwd=_CHECKOUT))
+
+    def has_ended() -> bool:
+        return process.poll() is not None
+
     try:
-        gmail = Gmail(_address(process.poll, log, clock))
+        gmail = Gmail(_address(has_ended, log, clock), has_ended)
         try:
             yield gmail
         finally:
@@ -93,14 +105,14 @@ def gmail_server(log: Path, clock: Clock) -> Iterator[Gmail]:
         spawner.close()
 
 
-def _address(ended: Any, log: Path, clock: Clock) -> str:
+def _address(has_ended: Callable[[], bool], log: Path, clock: Clock) -> str:
     """Wait for the line that says where the server listens."""
     deadline = clock.monotonic() + _START_LIMIT.total_seconds()
     while True:
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith(_READY):
                 return line.removeprefix(_READY).strip()
-        if ended() is not None or clock.monotonic() > deadline:
+        if has_ended() or clock.monotonic() > deadline:
             raise DemoFailed(f"the Gmail server did not start:\n{tail(log)}")
         pause(_POLL)
 

@@ -133,11 +133,17 @@ def display(console: Console, monotonic: Callable[[], float]) -> Iterator[Show]:
 
 
 def follow(
-    home: Home, mailbox_ids: Sequence[UUID], total: int, show: Show, deliver: Sequence[Delivery] = ()
+    home: Home,
+    mailbox_ids: Sequence[UUID],
+    total: int,
+    show: Show,
+    *,
+    check: Callable[[], None],
+    deliver: Sequence[Delivery] = (),
 ) -> Followed:
     """Return when all `total` messages are through; each of `deliver` is done in its time meanwhile.
 
-    Raises `DemoFailed` when nothing moves any more, and `Stopped` on Ctrl-C.
+    Raises `DemoFailed` when nothing moves any more, `Stopped` on Ctrl-C, and whatever `check` raises.
     """
     clock = home.clock
     began = moved_at = clock.monotonic()
@@ -155,6 +161,7 @@ def follow(
             moved_at, last = now, figures
         _complain(figures, now - moved_at)
         home.supervisor.check()
+        check()
         pause(_POLL)
 
 

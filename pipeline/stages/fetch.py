@@ -22,24 +22,30 @@ from pipeline.stage import Again, Blocked, Stage, Work, gate
 _IGNORED = frozenset({"DRAFT", "CHAT"})
 
 _LOAD = text("""
-    SELECT id, mailbox_id, provider_id, thread_id, locator FROM occurrences
+    SELECT id, mailbox_id, provider_id, thread_id, locator, CAST(xmin AS text) AS version FROM occurrences
      WHERE id = ANY(CAST(:ids AS bigint[])) AND state IN ('seen', 'quarantined') AND raw_sha256 IS NULL
 """)
+#: Labels that history wrote since the load are newer than those that were fetched, or history will correct them.
 _STORED = text("""
     UPDATE occurrences SET state = t.state, raw_sha256 = t.sha256, thread_id = coalesce(t.thread, thread_id),
-                           internal_at = t.at, labels = coalesce(string_to_array(t.labels, chr(31)), occurrences.labels)
-      FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:hashes AS bytea[]), CAST(:threads AS text[]),
-                  CAST(:ats AS timestamptz[]), CAST(:labels AS text[])) AS t(id, state, sha256, thread, at, labels)
+                           internal_at = t.at,
+                           labels = CASE WHEN CAST(occurrences.xmin AS text) = t.version
+                                         THEN coalesce(string_to_array(t.labels, chr(31)), occurrences.labels)
+                                         ELSE occurrences.labels END
+      FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS text[]), CAST(:states AS text[]), CAST(:hashes AS bytea[]),
+                  CAST(:threads AS text[]), CAST(:ats AS timestamptz[]), CAST(:labels AS text[]))
+        AS t(id, version, state, sha256, thread, at, labels)
      WHERE occurrences.id = t.id
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One occurrence to read, and its mailbox."""
+    """One occurrence to read, its mailbox, and the version of its row."""
 
     mailbox: Mailbox
     listed: Listed
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Wanted]:
     rows = {str(row.id): row for row in connection.execute(_LOAD, {"ids": [int(job.key) for job in jobs]})}
     mailboxes = load_mailboxes(connection, [row.mailbox_id for row in rows.values()])
     return {
-        job.job_id: Wanted(mailboxes[row.mailbox_id], Listed(row.provider_id, row.thread_id, row.locator))
+        job.job_id: Wanted(mailboxes[row.mailbox_id], Listed(row.provider_id, row.thread_id, row.locator), row.version)
         for job in jobs
         if (row := rows.get(job.key)) is not None
     }
@@ -141,6 +147,7 @@ def _blob_row(done: Work[Wanted, Stored]) -> BlobRow | None:
 def _columns(works: Sequence[Work[Wanted, Stored]]) -> dict[str, list[Any]]:
     return {
         "ids": [int(done.job.key) for done in works],
+        "versions": [done.item.version for done in works],
         "states": [done.result.state.value for done in works],
         "hashes": [done.result.sha256 for done in works],
         "threads": [done.result.thread_id for done in works],

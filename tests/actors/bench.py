@@ -37,12 +37,12 @@ class Bench:
 
     db: Database
     doing: Doing = field(default=lambda key: key)
-    on_load: Callable[[Connection, Sequence[Job]], None] = field(default=lambda connection, jobs: None)
-    on_save: Callable[[Connection, list[str]], None] = field(default=lambda connection, keys: None)
+    on_load: Callable[[Connection, Sequence[Job]], None] = field(default=lambda *_: None)
+    on_save: Callable[[Connection, list[str]], None] = field(default=lambda *_: None)
     worked: list[list[str]] = field(default_factory=list)
     rung: list[set[Line]] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)
-    then: Callable[[Work[str, str]], list[Emit]] = field(default=lambda done: [])
+    then: Callable[[Work[str, str]], list[Emit]] = field(default=lambda _: [])
     stopping: threading.Event = field(default_factory=threading.Event)
     metrics: Metrics = field(default_factory=Metrics)
 

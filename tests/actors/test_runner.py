@@ -74,7 +74,7 @@ def test_an_error_in_saving_a_pure_batch_is_retried_item_by_item(bench: Bench):
 @BOTH
 def test_an_error_in_loading_a_batch_hurts_only_the_item_that_causes_it(bench: Bench, *, io: bool):
     bench.put("1", "x", "3")
-    bench.on_load = lambda connection, jobs: [int(job.key) for job in jobs] and None
+    bench.on_load = lambda _, jobs: [int(job.key) for job in jobs] and None
     bench.answer(io=io)
     assert bench.effects == ["1", "3"]
     assert bench.jobs == {"x": "waiting"}

@@ -21,10 +21,11 @@ from tests.bench.stand import Stand
 
 _ROUNDS, _QUICK_MESSAGES = 3, 500
 _SAMPLES = 20
+_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Measure and print; 0 when every run brought all messages through."""
+    """Measure and print; 0 when every run brought all messages through, 130 after Ctrl-C."""
     options = _options()
     set_up_logs("console", "error", "bench")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -34,6 +35,9 @@ def main() -> int:
         corpus = prepare(work, options.messages, options.processes, options.corpus)
         with Supervisor(folder) as supervisor:
             found = _measure(console, Stand(supervisor, work), corpus, options.rounds)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        return _INTERRUPTED
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
@@ -96,6 +98,44 @@ def test_a_stop_midway_leaves_nothing_behind(temporary: Path, moment: str, numbe
     assert process.returncode == 130, rest
     assert "stopped; nothing is left running" in rest
     assert "Traceback" not in rest
+    assert _left_of(temporary) == []
+
+
+def test_kept_it_serves_the_console_until_it_is_stopped_and_leaves_only_its_data(temporary: Path) -> None:
+    with _start(temporary, "--size", "100", "--keep") as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        output = "".join(lines)
+        console = re.search(r"^Console +http://127\.0\.0\.1:(\d+)$", output, re.MULTILINE)
+        assert console is not None, output
+        with closing(HTTPConnection("127.0.0.1", int(console[1]), timeout=30)) as connection:
+            connection.request("GET", "/readyz")
+            assert connection.getresponse().status == 200
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=_PATIENCE)
+    assert process.returncode == 0, rest
+    (kept,) = _left_of(temporary)
+    assert (Path(kept) / "secret.key").stat().st_mode & 0o077 == 0
+    assert f"--data {kept}" in output
+
+
+def test_a_failure_is_told_with_the_last_lines_of_the_logs(temporary: Path) -> None:
+    with _start(temporary, "--size", "1500") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Backfill" in line:
+                break
+        children = psutil.Process(process.pid).children()
+        next(child for child in children if "tests.gmail_server" in child.cmdline()).kill()
+        rest, _ = process.communicate(timeout=_PATIENCE)
+    assert process.returncode == 1, rest
+    assert "the demonstration failed: the Gmail server ended by itself" in rest
+    assert "--- worker-1.log" in rest
+    assert "Traceback" not in rest.partition("---")[0]
     assert _left_of(temporary) == []
 
 

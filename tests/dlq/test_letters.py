@@ -58,7 +58,7 @@ def test_burying_is_undone_with_its_transaction(db: Database):
     with db.begin() as connection:
         ledger.put(connection, [emit("1")])
         (job,) = claimed(connection)
-    with pytest.raises(ZeroDivisionError), db.begin() as connection:
+    with pytest.raises(ZeroDivisionError), db.begin() as connection:  # noqa: PT012 - a whole transaction
         bury(connection, [Death(job, Cause.PERMANENT, Permanent("x"), by_occurrence=False)])
         raise ZeroDivisionError
     assert value(db, "SELECT state FROM jobs") == "running"

@@ -63,7 +63,7 @@ def test_putting_what_stands_ready_already_names_no_line(db: Database):
 
 
 def test_a_step_put_in_a_transaction_that_rolls_back_was_never_there(db: Database):
-    with pytest.raises(ZeroDivisionError), db.begin() as connection:
+    with pytest.raises(ZeroDivisionError), db.begin() as connection:  # noqa: PT012 - a whole transaction
         ledger.put(connection, [emit("1")])
         raise ZeroDivisionError
     assert states(db) == {}

@@ -206,6 +206,6 @@ def test_what_was_parsed_is_not_parsed_again_and_what_was_quarantined_is(world: 
 
 
 def test_hostile_characters_reach_the_database_unharmed(world: World):
-    raw = b"From: a@x.example\r\nMessage-ID: <\x00h@x>\r\nSubject: =?utf-8?q?nul_=00_tab_=09?= \xff\xfe\r\n\r\nnul \x00 \xff"
-    world.parsed(raw)
+    head = b"From: a@x.example\r\nMessage-ID: <\x00h@x>\r\nSubject: =?utf-8?q?nul_=00_tab_=09?= \xff\xfe"
+    world.parsed(head + b"\r\n\r\nnul \x00 \xff")
     assert world.value("SELECT count(*) FROM messages") == 1

@@ -160,10 +160,7 @@ def test_the_ticket_with_open_work_stays_and_work_orders_move(world: World):
 @pytest.mark.parametrize("status", ["closed", "resolved", "spam"])
 def test_an_open_matter_that_merges_into_an_ended_ticket_stays_open(world: World, status: str):
     old, new = world.stitched(mail("a", message_id="<a@x>"), mail("b", message_id="<b@x>"))
-    world.rows(
-        "UPDATE tickets SET status = :status, closed_at = CASE WHEN :status IN ('closed', 'spam') THEN :at END WHERE id = :id",
-        id=world.ticket_of(old).id, status=status, at=NOON + HOUR,
-    )  # fmt: skip
+    _end(world, old, status)
     # The bridge itself reopens nothing: a machine wrote it.
     world.stitched(mail("bridge", references="<a@x> <b@x>", Auto_Submitted="auto-replied"), minutes=5)
     ticket = world.ticket_of(new)
