@@ -47,7 +47,7 @@ class WorkerProcess:
         self._stopping = threading.Event()
         self._log = get_logger()
         self.metrics = Metrics()
-        self._db = Database(settings.database_url, "worker", pool_size=threads + 4)
+        self._db = Database(settings.database_url, "worker", pool_size=threads + 4, by_index=True)
         self._broker = make_broker(settings.redis_url)
         self._bells = Bells(self._broker, self.metrics)
         self._ports = make_ports(settings, self.metrics)
@@ -105,13 +105,13 @@ def run(settings: Settings, lanes: Sequence[Lane] = tuple(Lane)) -> None:
     worker = WorkerProcess(settings, lanes)
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, registry=worker.metrics.registry)
-    _calm_the_collector()
+    calm_the_collector()
     worker.start()
     stop.wait()
     worker.stop()
 
 
-def _calm_the_collector() -> None:
+def calm_the_collector() -> None:
     """Keep what was built at the start out of every collection, and collect per batch rather than per message."""
     gc.collect()
     gc.freeze()

@@ -68,12 +68,12 @@ _CLAIM = text(f"""
               CAST(extract(epoch FROM now() - jobs.run_at) AS float8) AS waited
 """)  # noqa: S608 - column names from above
 
+#: A key-share lock keeps claimers and sweepers out, which skip locked rows, and lets `put` say "once more" without
+#: waiting: it would wait for a transaction that may be waiting for the tickets its own holds.
 _HOLD = text("""
-    SELECT jobs.id FROM jobs
-      JOIN unnest(CAST(:ids AS bigint[]), CAST(:attempts AS int[])) AS held(id, attempt)
-        ON jobs.id = held.id AND jobs.attempt = held.attempt
-     WHERE jobs.state = 'running' AND jobs.worker = :worker
-     ORDER BY jobs.id FOR UPDATE OF jobs
+    SELECT id, attempt FROM jobs
+     WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'running' AND worker = :worker
+     ORDER BY id FOR KEY SHARE
 """)
 
 _LEAVE = text("DELETE FROM jobs WHERE id = ANY(CAST(:ids AS bigint[])) AND NOT is_wanted")
@@ -258,11 +258,9 @@ def has_suspects(connection: Connection, line: Line) -> bool:
 
 def hold(connection: Connection, jobs: Sequence[Job], worker: int) -> set[int]:
     """Lock the rows of `jobs` that are still held under the same attempt, and return their ids: the fence."""
-    rows = connection.execute(
-        _HOLD,
-        {"ids": [job.job_id for job in jobs], "attempts": [job.attempt for job in jobs], "worker": worker},
-    )
-    return {row.id for row in rows}
+    attempts = {job.job_id: job.attempt for job in jobs}
+    rows = connection.execute(_HOLD, {"ids": list(attempts), "worker": worker})
+    return {row.id for row in rows if row.attempt == attempts[row.id]}
 
 
 def settle(connection: Connection, job_ids: Sequence[int]) -> set[Line]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -54,6 +54,8 @@ _ROUTE = text("""
 """)
 _ROUTED = text("UPDATE occurrences SET state = 'routed' WHERE id = ANY(CAST(:ids AS bigint[]))")
 
+Stored = TypeVar("Stored")
+Compiled = TypeVar("Compiled")
 #: A ticket in one of these needs nobody's work.
 _QUIET = frozenset({TicketStatus.SPAM, TicketStatus.CLOSED, TicketStatus.MERGED})
 
@@ -64,6 +66,8 @@ class Policy:
 
     allowlist: Allowlist
     book: RuleBook
+    #: Rules and patterns that do not compile: passed over, and named on each ticket they did not decide.
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,25 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Arrival]:
 
 
 def _policy(connection: Connection, org_id: UUID) -> Policy:
-    patterns = connection.execute(_ALLOWLIST, {"org": org_id}).scalars()
-    rules = connection.execute(_RULES, {"org": org_id})
-    return Policy(Allowlist(patterns), RuleBook(_rule(row) for row in rules))
+    patterns, bad_patterns = _usable(connection.execute(_ALLOWLIST, {"org": org_id}).scalars(), _checked_pattern)
+    rules, bad_rules = _usable(connection.execute(_RULES, {"org": org_id}), _rule)
+    return Policy(Allowlist(patterns), RuleBook(rules), (*bad_patterns, *bad_rules))
+
+
+def _usable(rows: Iterable[Stored], compiled: Callable[[Stored], Compiled]) -> tuple[list[Compiled], list[str]]:
+    """Compile each row; one that does not compile must not stop the mail."""
+    good, bad = [], []
+    for row in rows:
+        try:
+            good.append(compiled(row))
+        except ValueError as error:
+            bad.append(str(error)[:200])
+    return good, bad
+
+
+def _checked_pattern(pattern: str) -> str:
+    Allowlist([pattern])
+    return pattern
 
 
 def _rule(row: Any) -> Rule:
@@ -176,7 +196,10 @@ def _columns(decided: Sequence[tuple[Work[Arrival, Decision | None], Decision]])
 def _event(done: Work[Arrival, Decision | None], decision: Decision) -> tuple[Any, ...]:
     row = done.item.row
     kind = "ticket.auto_spam" if decision.set_status == TicketStatus.SPAM else "ticket.routed"
-    said = {"reason": decision.reason, "rule_id": decision.rule_id and str(decision.rule_id), "occurrence_id": row.id}
+    rule_id = decision.rule_id and str(decision.rule_id)
+    said: dict[str, Any] = {"reason": decision.reason, "rule_id": rule_id, "occurrence_id": row.id}
+    if done.item.policy.broken:
+        said["not_compiled"] = done.item.policy.broken
     return (row.org_id, row.ticket_id, kind, orjson.dumps(said).decode(), done.job.trace_id)
 
 

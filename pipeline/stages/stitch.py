@@ -104,10 +104,13 @@ _COLLISIONS = text("""
      WHERE m.org_id = twins.org_id AND m.fingerprint = twins.fingerprint AND m.collision_group_id IS NULL
 """)
 _TOKENS = text("""
-    SELECT a.message_id, a.address, coalesce(t.merged_into, t.id) AS ticket_id
-      FROM message_addresses a
-      JOIN tickets t ON t.org_id = :org AND t.code = split_part(split_part(substr(a.address, 8), '.', 1), '@', 1)
-     WHERE a.message_id = ANY(CAST(:ids AS bigint[])) AND a.address LIKE 'ticket+%'
+    WITH ours AS MATERIALIZED (
+        SELECT message_id, address FROM message_addresses
+         WHERE message_id = ANY(CAST(:ids AS bigint[])) AND address LIKE 'ticket+%'
+    )
+    SELECT o.message_id, o.address, coalesce(t.merged_into, t.id) AS ticket_id
+      FROM ours o
+      JOIN tickets t ON t.org_id = :org AND t.code = split_part(split_part(substr(o.address, 8), '.', 1), '@', 1)
 """)
 _STITCHED = text("UPDATE occurrences SET state = 'stitched' WHERE id = ANY(CAST(:ids AS bigint[]))")
 _TICKET = (

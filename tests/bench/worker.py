@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import signal
 import sys
 
-from actors.worker import WorkerProcess
+from actors.worker import WorkerProcess, calm_the_collector
 from pipeline.runtime.logs import set_up_logs
 from pipeline.runtime.settings import read_settings
 from tests.bench.children import NEXT
@@ -21,20 +20,13 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOP, NEXT})
     set_up_logs("json", "error", "bench")
     worker = WorkerProcess(read_settings())
-    _calm_the_collector()
+    calm_the_collector()
     worker.start()
     _say(worker)
     while signal.sigwait({*_STOP, NEXT}) == NEXT:
         _say(worker)
     worker.stop()
     return 0
-
-
-def _calm_the_collector() -> None:
-    """Do as `actors.worker.run` does before it starts."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _say(worker: WorkerProcess) -> None:

@@ -119,6 +119,16 @@ def test_a_replayed_job_that_dies_again_gets_a_second_letter(db: Database):
     assert [tuple(row) for row in found] == [(job.job_id, "replayed", 1), (job.job_id, None, 2)]
 
 
+def test_a_letter_replayed_before_cannot_revive_the_job_that_died_again(db: Database):
+    _, first = dead(db)
+    replayed(db, first)
+    with db.begin() as connection:
+        (again,) = claimed(connection, lane=Lane.REPAIR)
+        bury(connection, [Death(again, Cause.PERMANENT, Permanent("still"), by_occurrence=False)])
+    assert replayed(db, first) == Replayed((), frozenset())
+    assert value(db, "SELECT state FROM jobs") == "dead"
+
+
 def in_parallel(number: int, call: Callable[[], object]) -> list[object]:
     start = threading.Barrier(number)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,6 +66,7 @@ def test_a_full_disk_makes_mail_wait_and_loses_none(mail: Import, workers: Worke
 
 def _fill(path: Path) -> None:
     """Write zeros until the disk is full."""
-    with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(1 << 20))
+    assert shutil.disk_usage(path).free == 0

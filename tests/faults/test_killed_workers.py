@@ -30,14 +30,14 @@ def test_a_worker_killed_while_it_holds_jobs_loses_and_doubles_nothing(mail: Imp
 def test_a_death_at_the_worst_moments_of_a_batch_loses_and_doubles_nothing(
     mail: Import, workers: WorkerProcesses, tmp_path: Path
 ) -> None:
-    workers.start()
     for moment, portion in zip(failing_worker.DEATHS, mail.portions(len(failing_worker.DEATHS)), strict=True):
         flag = tmp_path / moment.__name__
         flag.touch()
         victim = workers.start("tests.faults.failing_worker", moment.__name__, str(flag))
-        until(lambda child=victim: workers.has_said(child, "worker.started"), "the start of the worker to die")
         mail.deliver(portion)
         until(lambda child=victim: child.poll() is not None, f"a death {moment.__name__}")
         assert not flag.exists()
+        assert mail.pending()
+    workers.keep(2)
     mail.finish()
     mail.verify(workers)

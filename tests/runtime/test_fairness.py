@@ -89,6 +89,15 @@ def test_a_newcomer_starts_where_the_line_stands_and_gains_nothing_by_having_bee
     assert enqueue(db, newcomer, 1).start == 300
 
 
+def test_a_mailbox_that_was_away_comes_back_to_where_the_line_stands(db: Database, mailboxes: list[UUID]):
+    busy, returning = mailboxes[:2]
+    enqueue(db, returning, 1)
+    enqueue(db, busy, 500)
+    for _ in range(3):
+        work_off(db)
+    assert enqueue(db, returning, 1).start >= 299
+
+
 def test_places_of_a_mailbox_are_consecutive_however_many_ask_at_once(db: Database, mailboxes: list[UUID]):
     def ask(_: int) -> range:
         with db.begin() as connection:
