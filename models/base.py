@@ -29,7 +29,15 @@ def created() -> Column[Any]:
 
 
 def word(name: str, choices: type[StrEnum], default: StrEnum | None = None, *, nullable: bool = False) -> Column[Any]:
-    """Return a text column that a CHECK holds to the values of `choices`."""
-    values = ", ".join(f"'{choice.value}'" for choice in choices)
-    check = CheckConstraint(f"{name} IN ({values})", name=f"{name}_legal")
-    return Column(name, Text, check, nullable=nullable, server_default=None if default is None else default.value)
+    """Return a text column that `hold_to_words` holds to the values of `choices`."""
+    server_default = None if default is None else default.value
+    return Column(name, Text, nullable=nullable, server_default=server_default, info={"choices": choices})
+
+
+def hold_to_words(tables: MetaData) -> None:
+    """Put the CHECKs on the tables, once: Alembic leaves those written on a column out of its migrations."""
+    for table in tables.tables.values():
+        for column in table.columns:
+            values = ", ".join(f"'{choice.value}'" for choice in column.info.get("choices", ()))
+            if values:
+                table.append_constraint(CheckConstraint(f"{column.name} IN ({values})", name=f"{column.name}_legal"))

@@ -30,11 +30,11 @@ def test_a_worker_killed_while_it_holds_jobs_loses_and_doubles_nothing(mail: Imp
 def test_a_death_at_the_worst_moments_of_a_batch_loses_and_doubles_nothing(
     mail: Import, workers: WorkerProcesses, tmp_path: Path
 ) -> None:
-    for moment, portion in zip(failing_worker.DEATHS, mail.portions(len(failing_worker.DEATHS)), strict=True):
+    mail.deliver(mail.mails)
+    for moment in failing_worker.DEATHS:
         flag = tmp_path / moment.__name__
         flag.touch()
         victim = workers.start("tests.faults.failing_worker", moment.__name__, str(flag))
-        mail.deliver(portion)
         until(lambda child=victim: child.poll() is not None, f"a death {moment.__name__}")
         assert not flag.exists()
         assert mail.pending()

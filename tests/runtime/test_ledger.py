@@ -96,6 +96,16 @@ def test_a_job_asked_for_again_while_it_runs_goes_on_after_settling(db: Database
     assert states(db) == {}
 
 
+def test_asking_once_more_does_not_wait_for_the_batch_that_settles(db: Database):
+    put(db, "1")
+    jobs = claim(db)
+    with db.begin() as connection:
+        held = ledger.hold(connection, jobs, worker=1)
+        assert put(db, "1") == set()
+        assert ledger.settle(connection, sorted(held)) == {FETCH}
+    assert states(db) == {"1": "ready"}
+
+
 def test_a_job_asked_for_before_it_was_claimed_does_not_run_twice(db: Database):
     put(db, "1")
     put(db, "1")
@@ -297,6 +307,14 @@ def test_a_crash_is_counted_only_for_a_row_that_was_alone(db: Database):
     assert [job.crashes for job in reclaim(db)] == [0, 0]
     claim(db, lease=OVER)
     assert [(job.key, job.crashes) for job in reclaim(db)] == [("1", 1)]
+
+
+def test_a_crash_is_not_charged_to_a_row_whose_worker_ran_something_else_beside_it(db: Database):
+    put(db, "1")
+    put(db, "2", stage="parse")
+    claim(db, lease=OVER)
+    claim(db, stage="parse", lease=OVER)
+    assert [job.crashes for job in reclaim(db)] == [0, 0]
 
 
 def test_a_row_that_kills_its_worker_three_times_reaches_the_limit(db: Database):

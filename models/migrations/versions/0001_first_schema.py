@@ -42,6 +42,11 @@ def upgrade() -> None:
         sa.Column("resolved_by", sa.Text(), nullable=True),
         sa.Column("resolved_reason", sa.Text(), nullable=True),
         sa.CheckConstraint(
+            "cause IN ('permanent', 'exhausted', 'crashed', 'unknown_stage')", name=op.f("ck_dead_letters_cause_legal")
+        ),
+        sa.CheckConstraint("lane IN ('live', 'repair', 'backfill')", name=op.f("ck_dead_letters_lane_legal")),
+        sa.CheckConstraint("resolution IN ('replayed', 'discarded')", name=op.f("ck_dead_letters_resolution_legal")),
+        sa.CheckConstraint(
             "(resolution IS NULL) = (resolved_at IS NULL)", name=op.f("ck_dead_letters_resolved_when_resolution")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dead_letters")),
@@ -83,6 +88,10 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(state = 'running') = (lease_until IS NOT NULL AND worker IS NOT NULL)",
             name=op.f("ck_jobs_lease_when_running"),
+        ),
+        sa.CheckConstraint("lane IN ('live', 'repair', 'backfill')", name=op.f("ck_jobs_lane_legal")),
+        sa.CheckConstraint(
+            "state IN ('ready', 'running', 'waiting', 'blocked', 'dead')", name=op.f("ck_jobs_state_legal")
         ),
         sa.CheckConstraint("length(key) <= 200", name=op.f("ck_jobs_key_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
@@ -156,6 +165,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("stored_size", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("kind IN ('raw', 'attachment')", name=op.f("ck_blobs_kind_legal")),
         sa.CheckConstraint("length(sha256) = 32", name=op.f("ck_blobs_sha256_length")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_blobs_org_id")),
         sa.PrimaryKeyConstraint("org_id", "kind", "sha256", name=op.f("pk_blobs")),
@@ -176,6 +186,8 @@ def upgrade() -> None:
         sa.Column("last_incremental_sync_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_sync_error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("provider IN ('gmail', 'files')", name=op.f("ck_mailboxes_provider_legal")),
+        sa.CheckConstraint("state IN ('active', 'paused', 'auth_required')", name=op.f("ck_mailboxes_state_legal")),
         sa.CheckConstraint("address = lower(address)", name=op.f("ck_mailboxes_address_lower")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_mailboxes_org_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mailboxes")),
@@ -203,6 +215,11 @@ def upgrade() -> None:
         sa.Column("raw_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("parser_version", sa.SmallInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("direction IN ('inbound', 'outbound')", name=op.f("ck_messages_direction_legal")),
+        sa.CheckConstraint(
+            "machine IN ('loop', 'bounce', 'auto_reply', 'mailing_list', 'bulk', 'notification')",
+            name=op.f("ck_messages_machine_legal"),
+        ),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_messages_org_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
         sa.UniqueConstraint(
@@ -269,6 +286,7 @@ def upgrade() -> None:
         sa.Column("disposition", sa.Text(), nullable=False),
         sa.Column("content_id", sa.Text(), nullable=True),
         sa.Column("is_quarantined", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.CheckConstraint("disposition IN ('attachment', 'inline')", name=op.f("ck_attachments_disposition_legal")),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_attachments_message_id")),
         sa.ForeignKeyConstraint(
             ["org_id", "kind", "sha256"],
@@ -292,6 +310,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(state = 'done') = (finished_at IS NOT NULL)", name=op.f("ck_backfills_finished_when_done")
         ),
+        sa.CheckConstraint("state IN ('running', 'done')", name=op.f("ck_backfills_state_legal")),
         sa.ForeignKeyConstraint(["mailbox_id"], ["mailboxes.id"], name=op.f("fk_backfills_mailbox_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backfills")),
     )
@@ -318,6 +337,19 @@ def upgrade() -> None:
         sa.Column("assessed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
+            "grid_stress_level IN ('normal', 'elevated', 'high')", name=op.f("ck_cases_grid_stress_level_legal")
+        ),
+        sa.CheckConstraint("mode IN ('baseline', 'certainty')", name=op.f("ck_cases_mode_legal")),
+        sa.CheckConstraint(
+            "recommended_action IN ('dispatch_field_tech', 'remote_reset', 'needs_verification')",
+            name=op.f("ck_cases_recommended_action_legal"),
+        ),
+        sa.CheckConstraint(
+            "root_cause_tag IN ('payment_terminal', 'connector', 'network', 'unknown')",
+            name=op.f("ck_cases_root_cause_tag_legal"),
+        ),
+        sa.CheckConstraint("state IN ('open', 'closed')", name=op.f("ck_cases_state_legal")),
+        sa.CheckConstraint(
             "verification_required = (recommended_action = 'needs_verification')",
             name=op.f("ck_cases_verification_action"),
         ),
@@ -339,6 +371,7 @@ def upgrade() -> None:
         sa.Column("mailbox_id", sa.Uuid(), nullable=False),
         sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("finish", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("lane IN ('live', 'repair', 'backfill')", name=op.f("ck_flows_lane_legal")),
         sa.ForeignKeyConstraint(["mailbox_id"], ["mailboxes.id"], name=op.f("fk_flows_mailbox_id")),
         sa.PrimaryKeyConstraint("mailbox_id", "lane", name=op.f("pk_flows")),
     )
@@ -349,6 +382,7 @@ def upgrade() -> None:
         sa.Column("position", sa.SmallInteger(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.CheckConstraint("role IN ('from', 'to', 'cc', 'reply_to')", name=op.f("ck_message_addresses_role_legal")),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_message_addresses_message_id")),
         sa.PrimaryKeyConstraint("message_id", "role", "position", name=op.f("pk_message_addresses")),
     )
@@ -366,6 +400,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("position", sa.SmallInteger(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
+        sa.CheckConstraint("kind IN ('in_reply_to', 'references')", name=op.f("ck_message_references_kind_legal")),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_message_references_message_id")),
         sa.PrimaryKeyConstraint("message_id", "kind", "position", name=op.f("pk_message_references")),
     )
@@ -384,6 +419,10 @@ def upgrade() -> None:
         sa.Column("message_id", sa.BigInteger(), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('seen', 'fetched', 'parsed', 'stitched', 'routed', 'gone', 'ignored', 'quarantined')",
+            name=op.f("ck_occurrences_state_legal"),
+        ),
         sa.CheckConstraint(
             "state NOT IN ('fetched', 'parsed', 'stitched', 'routed') OR raw_sha256 IS NOT NULL",
             name=op.f("ck_occurrences_raw"),
@@ -416,6 +455,16 @@ def upgrade() -> None:
         sa.Column("add_tags", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("auto_close", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "match_direction IN ('inbound', 'outbound')", name=op.f("ck_routing_rules_match_direction_legal")
+        ),
+        sa.CheckConstraint(
+            "set_priority IN ('low', 'normal', 'high', 'urgent')", name=op.f("ck_routing_rules_set_priority_legal")
+        ),
+        sa.CheckConstraint(
+            "set_status IN ('new', 'open', 'pending', 'resolved', 'closed', 'spam', 'merged')",
+            name=op.f("ck_routing_rules_set_status_legal"),
+        ),
         sa.CheckConstraint("priority BETWEEN 0 AND 10000", name=op.f("ck_routing_rules_priority_range")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_routing_rules_org_id")),
         sa.ForeignKeyConstraint(["queue_id"], ["queues.id"], name=op.f("fk_routing_rules_queue_id")),
@@ -459,6 +508,15 @@ def upgrade() -> None:
             "(status IN ('closed', 'spam', 'merged')) = (closed_at IS NOT NULL)",
             name=op.f("ck_tickets_closed_when_ended"),
         ),
+        sa.CheckConstraint(
+            "dispatch_state IN ('NEW', 'NEEDS_INFO', 'TRIAGED', 'APPROVAL_REQUIRED', 'READY_TO_SCHEDULE', 'SCHEDULE_PROPOSED', 'SCHEDULED', 'PENDING_CUSTOMER_CONFIRMATION', 'DISPATCHED', 'ON_SITE', 'IN_PROGRESS', 'ON_HOLD', 'COMPLETED_PENDING_VERIFICATION', 'VERIFIED', 'INVOICED', 'CLOSED', 'CANCELLED')",
+            name=op.f("ck_tickets_dispatch_state_legal"),
+        ),
+        sa.CheckConstraint("priority IN ('low', 'normal', 'high', 'urgent')", name=op.f("ck_tickets_priority_legal")),
+        sa.CheckConstraint(
+            "status IN ('new', 'open', 'pending', 'resolved', 'closed', 'spam', 'merged')",
+            name=op.f("ck_tickets_status_legal"),
+        ),
         sa.CheckConstraint("merged_into <> id", name=op.f("ck_tickets_not_into_itself")),
         sa.ForeignKeyConstraint(["merged_into"], ["tickets.id"], name=op.f("fk_tickets_merged_into")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_tickets_org_id")),
@@ -497,6 +555,13 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(source = 'unknown') = (address IS NULL)", name=op.f("ck_occurrence_recipients_address_unless_unknown")
         ),
+        sa.CheckConstraint(
+            "confidence IN ('high', 'medium', 'low')", name=op.f("ck_occurrence_recipients_confidence_legal")
+        ),
+        sa.CheckConstraint(
+            "source IN ('workspace_header', 'delivered_to', 'x_original_to', 'to_cc_scan', 'unknown')",
+            name=op.f("ck_occurrence_recipients_source_legal"),
+        ),
         sa.ForeignKeyConstraint(
             ["occurrence_id"], ["occurrences.id"], name=op.f("fk_occurrence_recipients_occurrence_id")
         ),
@@ -517,6 +582,8 @@ def upgrade() -> None:
         sa.Column("span", postgresql.ARRAY(sa.Integer()), nullable=True),
         sa.Column("rules_version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("source IN ('charger_api', '311', 'ugc', 'mail')", name=op.f("ck_signals_source_legal")),
+        sa.CheckConstraint("status IN ('down', 'degraded', 'online', 'unknown')", name=op.f("ck_signals_status_legal")),
         sa.ForeignKeyConstraint(["asset_id"], ["assets.id"], name=op.f("fk_signals_asset_id")),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_signals_case_id")),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_signals_message_id")),
@@ -544,6 +611,11 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Text(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=True),
         sa.Column("linked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("confidence IN ('high', 'medium', 'low')", name=op.f("ck_ticket_messages_confidence_legal")),
+        sa.CheckConstraint(
+            "reason IN ('new_ticket', 'reply_token', 'in_reply_to', 'references', 'referenced_by', 'provider_thread')",
+            name=op.f("ck_ticket_messages_reason_legal"),
+        ),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_ticket_messages_message_id")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_ticket_messages_org_id")),
         sa.ForeignKeyConstraint(["ticket_id"], ["tickets.id"], name=op.f("fk_ticket_messages_ticket_id")),
@@ -563,6 +635,11 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(status = 'done') = (result IS NOT NULL)", name=op.f("ck_verification_tasks_result_when_done")
         ),
+        sa.CheckConstraint(
+            "result IN ('confirmed_issue', 'false_alarm', 'needs_more_data')",
+            name=op.f("ck_verification_tasks_result_legal"),
+        ),
+        sa.CheckConstraint("status IN ('open', 'done')", name=op.f("ck_verification_tasks_status_legal")),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_verification_tasks_case_id")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_verification_tasks_org_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_verification_tasks")),
@@ -588,6 +665,9 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("trace_id", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('created', 'in_progress', 'done', 'cancelled')", name=op.f("ck_work_orders_state_legal")
+        ),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_work_orders_case_id")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_work_orders_org_id")),
         sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_work_orders_team_id")),
