@@ -17,13 +17,15 @@ from pipeline.adapters.clock import SystemClock
 CHECKOUT = Path(__file__).resolve().parents[2]
 NEXT = signal.SIGUSR1
 _PATIENCE = 300.0
+#: Begins each line that is an answer.
+MARK = "figures "
 _POLL = timedelta(milliseconds=2)
 _STOP = ((signal.SIGTERM, timedelta(seconds=40)),)
 _CLOCK = SystemClock()
 
 
 class Child:
-    """One process of this package; every line it says is a JSON value."""
+    """One process of this package; what it says are lines of `MARK` and a JSON value, among the lines of its log."""
 
     def __init__(self, spawner: Spawner, module: str, arguments: Sequence[str], env: Mapping[str, str], log: Path):
         self._log, self._said = log, 0
@@ -43,10 +45,10 @@ class Child:
         """Return what it says next. Raises AssertionError with its last words when it ended or says nothing."""
         deadline = _CLOCK.monotonic() + _PATIENCE
         while True:
-            lines = [line for line in self._log.read_text().splitlines(keepends=True) if line.startswith("{")]
+            lines = [line for line in self._log.read_text().splitlines(keepends=True) if line.startswith(MARK)]
             if len(lines) > self._said and lines[self._said].endswith("\n"):
                 self._said += 1
-                return json.loads(lines[self._said - 1])
+                return json.loads(lines[self._said - 1].removeprefix(MARK))
             if self._process.poll() is not None or _CLOCK.monotonic() > deadline:
                 raise AssertionError(f"a process ended or fell silent:\n{tail(self._log)}")
             _CLOCK.wait(_POLL)

@@ -29,7 +29,7 @@ from pipeline.adapters.files import FileSource
 from pipeline.core import machines, mime
 from pipeline.ports import BlobStore, Fetched
 from pipeline.runtime.db import Database, copy_rows
-from tests.bench.children import NEXT
+from tests.bench.children import MARK, NEXT
 
 _BATCH = 200
 _PARSER_VERSION = 1
@@ -175,14 +175,14 @@ def main() -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        print(json.dumps({"ready": True}), flush=True)
+        print(MARK + json.dumps({"ready": True}), flush=True)
         signal.sigwait({NEXT})
         for batch in _batches(source):
             rows = filler.rows(batch)
             with db.begin() as connection:
                 _write(connection, rows)
             done += len(batch)
-        print(json.dumps({"messages": done, "at": time.monotonic()}), flush=True)
+        print(MARK + json.dumps({"messages": done, "at": time.monotonic()}), flush=True)
         signal.sigwait({NEXT, signal.SIGTERM})
     return 0
 

@@ -9,7 +9,7 @@ import sys
 from actors.worker import WorkerProcess, calm_the_collector
 from pipeline.runtime.logs import set_up_logs
 from pipeline.runtime.settings import read_settings
-from tests.bench.children import NEXT
+from tests.bench.children import MARK, NEXT
 
 _STOP = {signal.SIGTERM, signal.SIGINT}
 
@@ -32,7 +32,7 @@ def main() -> int:
 def _say(worker: WorkerProcess) -> None:
     samples = [sample for metric in worker.metrics.cpu.collect() for sample in metric.samples]
     cpu = {sample.labels["stage"]: sample.value for sample in samples if sample.name.endswith("_total")}
-    print(json.dumps(cpu), flush=True)
+    print(MARK + json.dumps(cpu), flush=True)
 
 
 if __name__ == "__main__":
