@@ -115,6 +115,7 @@ routing_rules = Table(
     Column("auto_close", Boolean, nullable=False, server_default=text("false")),
     created(),
     CheckConstraint("priority BETWEEN 0 AND 10000", name="priority_range"),
+    CheckConstraint("set_status <> 'merged'", name="set_status_possible"),
     Index(None, "org_id", "priority", "id", postgresql_where=text("is_enabled")),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from types import MappingProxyType
 from typing import Any
 
@@ -34,17 +35,13 @@ def read_stages() -> Mapping[str, Stage[Any, Any]]:
 
 
 def _in_order(table: Mapping[str, Stage[Any, Any]]) -> dict[str, Stage[Any, Any]]:
-    """Return the stages along the chain: those that nothing emits first, then what they emit."""
-    emitted = {name for stage in table.values() for name in stage.emits if name != stage.name}
-    waiting = sorted(set(table) - emitted) + sorted(emitted)
-    ordered: dict[str, Stage[Any, Any]] = {}
-    pending = [name for name in waiting if name not in emitted] or waiting[:1]
-    while pending:
-        name = pending.pop(0)
-        if name not in ordered:
-            ordered[name] = table[name]
-            pending += [target for target in table[name].emits if target not in ordered]
-    return ordered | {name: table[name] for name in waiting if name not in ordered}
+    """Return the stages along the chain: each after those that emit it; a stage may go on with itself."""
+    sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(table, ()))
+    for stage in table.values():
+        for target in stage.emits:
+            if target != stage.name:
+                sorter.add(target, stage.name)
+    return {name: table[name] for name in sorter.static_order()}
 
 
 #: Every stage by name, along the chain.

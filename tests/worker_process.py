@@ -51,9 +51,12 @@ class WorkerProcesses:
 
     def keep(self, count: int, module: str = "actors", *arguments: str) -> None:
         """Start as many as have ended, so that `count` run: what a supervisor does."""
-        running = sum(child.poll() is None for child in self._children)
-        for _ in range(count - running):
+        for _ in range(count - len(self.running())):
             self.start(module, *arguments)
+
+    def running(self) -> list[subprocess.Popen[bytes]]:
+        """Return the children that have not ended."""
+        return [child for child in self._children if child.poll() is None]
 
     def kill(self, child: subprocess.Popen[bytes]) -> None:
         """End a child by SIGKILL, at once."""

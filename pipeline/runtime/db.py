@@ -88,6 +88,7 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=2,
                 pool_timeout=30,
+                hide_parameters=True,  # they hold mail
                 json_serializer=lambda value: _dumps(value).decode(),
                 json_deserializer=json.loads,
                 connect_args={

@@ -30,6 +30,11 @@ _TEAMS = text("""
            (SELECT count(*) FROM work_orders w WHERE w.team_id = t.id AND w.state IN ('created', 'in_progress')) AS load
       FROM teams t WHERE t.org_id = ANY(CAST(:orgs AS uuid[])) AND t.is_active ORDER BY t.id
 """)
+#: Waits for a merge under way, and shows where it led.
+_LOCK_TICKETS = text("""
+    SELECT id, coalesce(merged_into, id) AS now_id FROM tickets
+     WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+""")
 _INSERT = text("""
     INSERT INTO work_orders (org_id, case_id, ticket_id, team_id, due_at, choice, trace_id)
     SELECT org, case_id, ticket, team, due_at, choice, trace
@@ -94,12 +99,13 @@ def save(connection: Connection, works: Sequence[Work[Request, dispatching.Choic
     chosen = [(done, done.result) for done in works if done.result is not None]
     if not chosen:
         return []
+    tickets = _locked_tickets(connection, {done.item.row.ticket_id for done, _ in chosen})
     created = connection.execute(
         _INSERT,
         {
             "orgs": [done.item.row.org_id for done, _ in chosen],
             "cases": [done.item.row.id for done, _ in chosen],
-            "tickets": [done.item.row.ticket_id for done, _ in chosen],
+            "tickets": [tickets.get(done.item.row.ticket_id) for done, _ in chosen],
             "teams": [choice.team_id for _, choice in chosen],
             "due_ats": [dispatching.due_at(done.item.row.now, done.item.row.sla_hours) for done, _ in chosen],
             "choices": [orjson.dumps([asdict(one) for one in choice.candidates]).decode() for _, choice in chosen],
@@ -110,6 +116,17 @@ def save(connection: Connection, works: Sequence[Work[Request, dispatching.Choic
     if created:
         connection.execute(_EVENT, [_event(row) for row in created])
     return []
+
+
+def _locked_tickets(connection: Connection, wanted: set[UUID | None]) -> dict[UUID | None, UUID]:
+    """Lock the tickets that work orders will hang on; one that was merged since leads to the ticket it is now."""
+    places: dict[UUID | None, UUID] = {one: one for one in wanted if one is not None}
+    while True:
+        found = connection.execute(_LOCK_TICKETS, {"ids": list(places.values())})
+        moved = {row.id: row.now_id for row in found if row.id != row.now_id}
+        if not moved:
+            return places
+        places = {one: moved.get(place, place) for one, place in places.items()}
 
 
 def _event(row: Any) -> dict[str, Any]:

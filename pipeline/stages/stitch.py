@@ -84,8 +84,15 @@ _MERGE = (
                              last_activity_at = greatest(w.last_activity_at, l.last_at),
                              status = CASE WHEN l.is_open AND w.status IN ('resolved', 'closed', 'spam') THEN 'open'
                                            ELSE w.status END,
-                             closed_at = CASE WHEN l.is_open THEN NULL ELSE w.closed_at END, version = version + 1
+                             closed_at = CASE WHEN l.is_open THEN NULL ELSE w.closed_at END,
+                             dispatch_state = CASE
+                                 WHEN w.dispatch_state IN ('NEW', 'TRIAGED') AND l.is_ready THEN 'READY_TO_SCHEDULE'
+                                 WHEN w.dispatch_state = 'NEW' AND l.is_triaged THEN 'TRIAGED'
+                                 ELSE w.dispatch_state END,
+                             version = version + 1
           FROM (SELECT min(first_message_at) AS first_at, max(last_message_at) AS last_at,
+                       bool_or(dispatch_state = 'READY_TO_SCHEDULE') AS is_ready,
+                       bool_or(dispatch_state = 'TRIAGED') AS is_triaged,
                        bool_or(status IN ('new', 'open', 'pending')) AS is_open
                   FROM tickets WHERE id = ANY(CAST(:losers AS uuid[]))) AS l
          WHERE w.id = :winner

@@ -14,14 +14,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
 
 def test_a_worker_killed_while_it_holds_jobs_loses_and_doubles_nothing(mail: Import, workers: WorkerProcesses) -> None:
-    victim = workers.start()
-    workers.start()
+    workers.keep(2)
     first, second, third = mail.portions(3)
     for portion in (first, second):
         mail.deliver(portion)
-        until(lambda pid=victim.pid: mail.held_by(pid), "jobs held by the worker to be killed")
-        workers.kill(victim)
-        victim = workers.start()
+        workers.kill(mail.wait_for_holder(workers))
+        workers.keep(2)
     mail.deliver(third)
     mail.finish()
     mail.verify(workers)

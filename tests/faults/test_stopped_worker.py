@@ -15,11 +15,10 @@ _GRANTED = 30
 
 
 def test_a_stop_ends_in_time_and_charges_nothing(mail: Import, workers: WorkerProcesses) -> None:
-    victim = workers.start()
-    workers.start()
+    workers.keep(2)
     mail.deliver(mail.mails)
-    until(lambda: mail.held_by(victim.pid), "jobs held by the worker to be stopped")
-    workers.terminate(victim, _GRANTED)
+    until(mail.routed, "the first mails to come through")
+    workers.terminate(mail.wait_for_holder(workers), _GRANTED)
     with mail.db.begin() as connection:
         charged = text("SELECT count(*) FROM jobs WHERE state <> 'dead' AND (crashes > 0 OR failures > 0)")
         assert connection.execute(charged).scalar_one() == 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from subprocess import Popen
 from uuid import UUID
 
 from redis import Redis
@@ -109,6 +110,17 @@ class Import:
         """Return how many jobs the worker with a process id holds at this moment."""
         with self.db.begin() as connection:
             return int(connection.execute(_HELD, {"pid": pid}).scalar_one())
+
+    def wait_for_holder(self, workers: WorkerProcesses) -> Popen[bytes]:
+        """Return a worker that holds jobs, as soon as one does."""
+        found: list[Popen[bytes]] = []
+
+        def holds() -> bool:
+            found.extend(child for child in workers.running() if self.held_by(child.pid))
+            return bool(found)
+
+        until(holds, "a worker that holds jobs")
+        return found[0]
 
     def states(self) -> Counter[str]:
         """Return the number of occurrences by state."""

@@ -41,6 +41,7 @@ def test_an_import_accounts_for_every_mail_and_a_second_one_stores_nothing_new(
     with db.begin() as connection:
         assert conservation.snapshot(connection) == before
     mail.verify(workers)
+    assert not any(workers.has_said(child, "deadlock") for child in workers.running())
 
 
 def _count(db: Database, table: str) -> int:

@@ -461,6 +461,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "set_priority IN ('low', 'normal', 'high', 'urgent')", name=op.f("ck_routing_rules_set_priority_legal")
         ),
+        sa.CheckConstraint("set_status <> 'merged'", name=op.f("ck_routing_rules_set_status_possible")),
         sa.CheckConstraint(
             "set_status IN ('new', 'open', 'pending', 'resolved', 'closed', 'spam', 'merged')",
             name=op.f("ck_routing_rules_set_status_legal"),
