@@ -86,20 +86,13 @@ def _slug(name: str) -> str:
 
 
 def _rule(org_id: UUID, rule: RuleSpec, queue_ids: Mapping[str, UUID]) -> dict[str, Any]:
-    name, subject = rule["assign_queue"], rule["match_subject_pattern"]
+    name = rule["assign_queue"]
     return {
         **{key: value for key, value in rule.items() if key != "assign_queue"},
-        "match_subject_pattern": _expression(subject) if subject else None,
         "org_id": org_id,
         "queue_id": queue_ids[name] if name else None,
         "name": _title(rule),
     }
-
-
-def _expression(wildcard: str) -> str:
-    """Return the expression to search a subject for (`pipeline.core.routing`) that says what a wildcard says."""
-    inner = ".*".join(re.escape(part) for part in wildcard.strip("*").split("*"))
-    return ("" if wildcard.startswith("*") else "^") + inner + ("" if wildcard.endswith("*") else "$")
 
 
 def _title(rule: RuleSpec) -> str:

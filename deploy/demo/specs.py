@@ -59,7 +59,10 @@ class TeamSpec:
 
 
 class RuleSpec(TypedDict):
-    """One routing rule; patterns are shell-style wildcards, None matches anything, lower `priority` is asked first."""
+    """One routing rule: lower `priority` is asked first, None matches anything.
+
+    Patterns are shell-style wildcards, but for the subject's, which is an RE2 expression searched for in it.
+    """
 
     match_recipient_pattern: str | None
     match_sender_domain_pattern: str | None

@@ -79,7 +79,7 @@ class Database:
         """
         options = (
             f"-c statement_timeout={int(statement_timeout.total_seconds() * 1000)} -c lock_timeout=20000"
-            " -c idle_in_transaction_session_timeout=120000 -c jit=off -c timezone=UTC"
+            " -c idle_in_transaction_session_timeout=60000 -c jit=off -c timezone=UTC"
         ) + (" -c enable_seqscan=off" if by_index else "")
         try:
             self.engine = create_engine(

@@ -29,6 +29,12 @@ _DELETED = text("""
                            state = CASE WHEN state = 'seen' THEN 'gone' ELSE state END
      WHERE mailbox_id = :id AND provider_id = ANY(CAST(:provider_ids AS text[]))
 """)
+#: An id that is named only by its deletion is accounted for, too: no listing will name it any more.
+_TOMBSTONES = text("""
+    INSERT INTO occurrences (org_id, mailbox_id, provider_id, state, deleted_at)
+    SELECT :org, :id, provider_id, 'gone', now() FROM unnest(CAST(:provider_ids AS text[])) AS t(provider_id)
+     ORDER BY provider_id ON CONFLICT (mailbox_id, provider_id) DO NOTHING
+""")
 _LABELS = text("""
     UPDATE occurrences SET labels = string_to_array(t.labels, chr(31))
       FROM unnest(CAST(:provider_ids AS text[]), CAST(:labels AS text[])) AS t(provider_id, labels)
@@ -104,16 +110,24 @@ def save(connection: Connection, works: Sequence[Work[Mailbox, Delta]]) -> Seque
 def _advance(connection: Connection, done: Work[Mailbox, Delta]) -> list[Emit]:
     mailbox, delta = done.item, done.result
     mailbox_id = mailbox.ref.mailbox_id
-    emits = record(connection, mailbox, delta.added, lane=Lane.LIVE, stages=CHAIN)
+    emits = record(connection, mailbox, _named(delta), lane=Lane.LIVE, stages=CHAIN)
     if delta.labels:
         labels = ["\x1f".join(some) for some in delta.labels.values()]
         connection.execute(_LABELS, {"id": mailbox_id, "provider_ids": list(delta.labels), "labels": labels})
     if delta.deleted:
-        connection.execute(_DELETED, {"id": mailbox_id, "provider_ids": delta.deleted})
+        deleted = {"org": mailbox.org_id, "id": mailbox_id, "provider_ids": delta.deleted}
+        connection.execute(_TOMBSTONES, deleted)
+        connection.execute(_DELETED, deleted)
     moved = connection.execute(_MOVE, {"id": mailbox_id, "old": mailbox.history_id, "new": delta.cursor})
     if moved.rowcount != 1:
         raise Transient(f"the cursor of {mailbox.ref.address} moved meanwhile")
     return emits
+
+
+def _named(delta: Delta) -> list[Listed]:
+    """Return every id that is still there: a label may be the first that is heard of a message (reliability, 3.2)."""
+    known = {item.provider_id for item in delta.added}.union(delta.deleted)
+    return [*delta.added, *(Listed(one, labels=labels) for one, labels in delta.labels.items() if one not in known)]
 
 
 def _resync(connection: Connection, done: Work[Mailbox, Delta]) -> list[Emit]:

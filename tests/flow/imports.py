@@ -32,8 +32,6 @@ from tests.worker_process import WorkerProcesses, until
 SEED = 11
 _START = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
 
-#: A subject is searched by RE2, not by wildcards.
-_SEARCHED = text("UPDATE routing_rules SET match_subject_pattern = replace(match_subject_pattern, '*', '')")
 _PENDING = text("SELECT count(*) FROM jobs WHERE state <> 'dead'")
 _LISTING = text("SELECT count(*) FROM backfills WHERE state = 'running'")
 _ROUTED = text("SELECT count(*) FROM occurrences WHERE state = 'routed'")
@@ -66,7 +64,6 @@ class Import:
         self._delivered: dict[str, list[Mail]] = {address: [] for address in self.scenario.mailboxes}
         with db.begin() as connection:
             org_id = load_company(connection, self.scenario)
-            connection.execute(_SEARCHED)
             self.mailbox_ids = {
                 address: mailboxes.add_mailbox(
                     connection, org_id, address, Provider.FILES,

@@ -81,8 +81,14 @@ def test_a_deleted_message_keeps_what_is_known_and_an_unread_one_is_gone(world: 
     seen(world, "unread")
     world.source.history = {(50, None): Changes(60, deleted=["read", "unread", "never seen"])}
     step(world)
-    assert states(world) == {"read": "fetched", "unread": "gone"}
-    assert world.value("SELECT count(*) FROM occurrences WHERE deleted_at IS NOT NULL") == 2
+    assert states(world) == {"read": "fetched", "unread": "gone", "never seen": "gone"}
+    assert world.value("SELECT count(*) FROM occurrences WHERE deleted_at IS NOT NULL") == 3
+
+
+def test_a_message_first_heard_of_by_its_label_is_fetched(world: World):
+    world.source.history = {(50, None): Changes(60, labels={"moved here": ("INBOX",)})}
+    assert [emit.stage for emit in step(world).emits] == ["fetch"]
+    assert states(world) == {"moved here": "seen"}
 
 
 def test_a_message_added_and_deleted_in_one_window_is_accounted_for_as_gone(world: World):
