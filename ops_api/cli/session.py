@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -28,6 +29,10 @@ from pipeline.runtime.logs import set_up_logs
 from pipeline.runtime.settings import Settings, environment, read_settings
 
 _SECRET_FILE = "secret.key"  # noqa: S105 - a file's name
+
+
+#: With less than this on its disk PostgreSQL is about to stop, or has (a WAL segment is 16 MB).
+_LITTLE = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def open_runtime(settings: Settings, data: DataDir, *, start: bool = True, creat
         complete = fill(settings, data, endpoints, make_key=create or is_own)
         assert complete.database_url is not None
         db = stack.enter_context(closing(Database(complete.database_url, "command", pool_size=4)))
-        stack.enter_context(_trouble_in_words())
+        stack.enter_context(_trouble_in_words(data.path))
         db.check()
         prepare(db, apply=create or is_own)
         yield Runtime(complete, data, db, is_own, SystemClock())
@@ -183,14 +188,25 @@ def _write_once(path: Path, content: str) -> None:
 
 
 @contextmanager
-def _trouble_in_words() -> Iterator[None]:
+def _trouble_in_words(folder: Path) -> Iterator[None]:
     """Turn a database that went away into one clear line; any other database error is a defect and stays one."""
     try:
         yield
     except DBAPIError as error:
         if not is_passing(error):
             raise
-        raise UserError(f"the database stopped answering: {str(error.orig).strip()}; try again") from None
+        said = str(error.orig).strip().splitlines()[0]
+        raise UserError(f"the database stopped answering ({said}){_what_to_do(folder)}") from None
+
+
+def _what_to_do(folder: Path) -> str:
+    free = shutil.disk_usage(folder).free if folder.exists() else _LITTLE
+    if free < _LITTLE:
+        return (
+            f"; only {free // 1_000_000} MB are free for {folder}: make room and run the command again, "
+            "it goes on where it stopped and nothing is lost"
+        )
+    return "; nothing is lost: run the command again, or see `fieldpost doctor`"
 
 
 def warn_without_workers(workers: int) -> None:
