@@ -22,15 +22,15 @@ def _lost() -> OperationalError:
 
 def test_a_full_disk_is_named_as_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(100, 90, 10_000_000))
-    with pytest.raises(UserError, match=r"only 10 MB are free for .*: make room .* nothing is lost"):
-        with session._trouble_in_words(tmp_path):
-            raise _lost()
+    said = r"only 10 MB are free for .*: make room .* nothing is lost"
+    with pytest.raises(UserError, match=said), session._trouble_in_words(tmp_path):
+        raise _lost()
 
 
 def test_with_room_on_the_disk_the_command_is_to_be_run_again(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"server closed the connection\); nothing is lost: run the command again"):
-        with session._trouble_in_words(tmp_path):
-            raise _lost()
+    said = r"server closed the connection\); nothing is lost: run the command again"
+    with pytest.raises(UserError, match=said), session._trouble_in_words(tmp_path):
+        raise _lost()
 
 
 def test_a_defect_stays_a_defect(tmp_path: Path) -> None:
