@@ -18,6 +18,7 @@ _NESTING_LIMIT = 20
 # Possessive quantifiers keep these linear for any input.
 _NAMED = re.compile(r'[\s,]*+(?:"((?:[^"\\]|\\.)*+)"\s*+|([^",:;<>\\]*+))<([^\s"(),:;<>\\]*+)>\s*+(?=,|$)')
 _BARE = re.compile(r'[\s,]*+([^\s"(),:;<>\\]++)\s*+(?=,|$)')
+_MAILTO = re.compile(r"<\s*mailto:", re.IGNORECASE)
 _BLANK = re.compile(r"[\s,]*+$")
 _ESCAPED = re.compile(r"\\(.)")
 _REFUSED = re.compile("[\\s\x00-\x1f\x7f<>(),;:\\\\\ufffd]")
@@ -66,6 +67,7 @@ def clean_address(address: str) -> str | None:
 
 def _pairs(values: Iterable[str]) -> Iterator[tuple[str, str]]:
     for value in values:
+        value = _MAILTO.sub("<", value)  # noqa: PLW2901 - the grammar's answers differ from one Python to the next
         position = 0
         while not _BLANK.match(value, position):
             named = _NAMED.match(value, position)
