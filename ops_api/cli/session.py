@@ -39,14 +39,19 @@ _LITTLE = 64_000_000
 class Runtime:
     """What a command works with: `settings` name the servers, the blob store, the data folder and the secret key.
 
-    `is_own` says that the servers live only as long as this command.
+    `servers` are those that live only as long as this command; None when others keep them.
     """
 
     settings: Settings
     data: DataDir
     db: Database
-    is_own: bool
+    servers: Supervisor | None
     clock: SystemClock
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the servers live only as long as this command."""
+        return self.servers is not None
 
 
 def begin(process: str, data: Path | None) -> tuple[Settings, DataDir]:
@@ -70,14 +75,15 @@ def open_runtime(settings: Settings, data: DataDir, *, start: bool = True, creat
     are applied wherever the database is; without, only in servers started here. Raises `UserError` in words.
     """
     with ExitStack() as stack:
-        endpoints, is_own = stack.enter_context(_servers(settings, data, start=start, create=create))
+        endpoints, servers = stack.enter_context(_servers(settings, data, start=start, create=create))
+        is_own = servers is not None
         complete = fill(settings, data, endpoints, make_key=create or is_own)
         assert complete.database_url is not None
         db = stack.enter_context(closing(Database(complete.database_url, "command", pool_size=4)))
         stack.enter_context(_trouble_in_words(data.path))
         db.check()
         prepare(db, apply=create or is_own)
-        yield Runtime(complete, data, db, is_own, SystemClock())
+        yield Runtime(complete, data, db, servers, SystemClock())
 
 
 def open_long(settings: Settings) -> Database:
@@ -140,10 +146,12 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def _servers(settings: Settings, data: DataDir, *, start: bool, create: bool) -> Iterator[tuple[Endpoints, bool]]:
+def _servers(
+    settings: Settings, data: DataDir, *, start: bool, create: bool
+) -> Iterator[tuple[Endpoints, Supervisor | None]]:
     found = find_endpoints(settings, data)
     if found is not None:
-        yield found, False
+        yield found, None
         return
     if not start:
         raise UserError(
@@ -161,7 +169,7 @@ def _servers(settings: Settings, data: DataDir, *, start: bool, create: bool) ->
     supervisor = Supervisor(data.path, database_url=settings.database_url, redis_url=settings.redis_url)
     supervisor.start()
     try:
-        yield supervisor.endpoints, True
+        yield supervisor.endpoints, supervisor
     finally:
         # An impatient second Ctrl-C must not leave the servers half stopped.
         with stop_signals_blocked():

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from models.enums import OccurrenceState
 from models.queries import queue, summary, sync
 from ops_api.cli.output import line_of, remark, span, to_stderr
 from ops_api.cli.roles import Crew
 from ops_api.cli.session import Runtime
+from pipeline.runtime.db import is_passing
+
+T = TypeVar("T")
 
 POLL = timedelta(milliseconds=50)
 _LINE_EVERY = timedelta(seconds=3)
 #: Looking costs at most a twentieth of the time, however large the mailbox is.
 _SHARE = 20
+#: A database that is away is asked again this often, and given up after this long.
+_RETRY, _PATIENCE = timedelta(milliseconds=200), timedelta(seconds=60)
 #: A wait that is due sooner explains itself.
 _SHORT = timedelta(seconds=5)
 #: The bars, and the states of occurrences that have passed each.
@@ -77,14 +84,32 @@ def wait_until_idle(runtime: Runtime, mailbox_id: UUID, crew: Crew | None, total
     clock = runtime.clock
     with _display() as (display, pace):
         look_at = clock.monotonic() + pace.total_seconds()
-        while _is_busy(runtime, mailbox_id):
+        while patiently(runtime, crew, partial(_is_busy, runtime, mailbox_id)):
             if clock.monotonic() >= look_at:
                 began = clock.monotonic()
-                display.show(*_look(runtime, mailbox_id, total))
+                display.show(*patiently(runtime, crew, partial(_look, runtime, mailbox_id, total)))
                 look_at = began + max(pace.total_seconds(), _SHARE * (clock.monotonic() - began))
-                if crew is not None:
-                    crew.check()
+                _keep_alive(runtime, crew)
             clock.wait(POLL)
+
+
+def patiently(runtime: Runtime, crew: Crew | None, look: Callable[[], T]) -> T:
+    """Return what `look` reads from the database; one that is away is waited for, and started again if it is ours."""
+    retrying = Retrying(
+        retry=retry_if_exception(is_passing),
+        wait=wait_fixed(_RETRY),
+        stop=stop_after_delay(_PATIENCE),
+        before_sleep=lambda _: _keep_alive(runtime, crew),
+        reraise=True,
+    )
+    return retrying(look)
+
+
+def _keep_alive(runtime: Runtime, crew: Crew | None) -> None:
+    if runtime.servers is not None:
+        runtime.servers.check()
+    if crew is not None:
+        crew.check()
 
 
 def _is_busy(runtime: Runtime, mailbox_id: UUID) -> bool:
