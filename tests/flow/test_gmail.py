@@ -79,11 +79,11 @@ def test_with_a_third_of_all_calls_failing_the_mirror_is_equal_and_nothing_is_bu
     print(f"seed {_SEED}")
     faults = [server.faults.add(kind, share=share, retry_after=1) for kind, share in _FAULTS.items()]
     chance = Random(_SEED)
-    gmail.arrive(600, chance, at=LONG_AGO)
+    gmail.arrive(2_000, chance, at=LONG_AGO)
     workers.keep(2)
     gmail.backfill()
     gmail.settle()
-    gmail.change(60, chance)
+    gmail.change(200, chance)
     gmail.settle()
     assert all(server.faults.hits(number) for number in faults)
     assert sum(server.faults.hits(number) for number in faults) > 200
@@ -125,7 +125,7 @@ def test_a_revoked_token_parks_everything_uncharged_until_a_person_resumes(
     gmail: GmailBox, server: GmailServer, workers: WorkerProcesses
 ) -> None:
     chance = Random(_SEED)
-    gmail.arrive(600, chance, at=LONG_AGO)
+    gmail.arrive(2_000, chance, at=LONG_AGO)
     server.quota.latency = 0.01
     workers.keep(2)
     gmail.backfill()
