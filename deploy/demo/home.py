@@ -101,7 +101,7 @@ class Home:
             pause(_POLL)
 
     def start_api(self, port: int) -> None:
-        """Start the console and API on 127.0.0.1; it answers some moments later."""
+        """Start the API on 127.0.0.1; it answers some moments later."""
         argv = [sys.executable, "-P", "-m", "ops_api.cli", "api", "--host", "127.0.0.1", "--port", str(port)]
         env = {**self.environment(), "ALLOW_DEV_LOGIN": "true", "FIELDPOST_PUBLIC_URL": f"http://127.0.0.1:{port}"}
         self.supervisor.start_role("api", argv, env, cwd=self.data.path)

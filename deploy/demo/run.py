@@ -148,14 +148,14 @@ class Demo:
             self._console.print(
                 "\n[bold]Next[/]\n"
                 "  make demo KEEP=1\n"
-                "    [dim]the same, and the console to look at[/]\n"
+                "    [dim]the same, and its API and commands to look with[/]\n"
                 f"  {_command()} import FILE... --mailbox support@example.org\n"
                 "    [dim]your own mail: mbox, Maildir or .eml, through the same chain[/]"
             )
         return 1 if shortcomings else 0
 
     def _stay(self, home: Home) -> None:
-        """Serve the console until Ctrl-C."""
+        """Serve the API until Ctrl-C."""
         port = self._options.port or _free_port()
         home.start_api(port)
         _wait_for_answers(home, port)
@@ -163,7 +163,7 @@ class Demo:
         home.supervisor.announce(address)
         data, command = home.data.path, _command()
         self._console.print(
-            f"\n[bold]Console[/]  {address}\n"
+            f"\n[bold]API[/]  {address}\n"
             "\n[bold]Next[/], in another terminal\n"
             f"  {command} status --data {escape(str(data))}\n"
             f"  {command} dlq list --data {escape(str(data))}\n"
@@ -215,7 +215,7 @@ def _wait_for_answers(home: Home, port: int) -> None:
     deadline = home.clock.monotonic() + _API_LIMIT.total_seconds()
     while not _answers(port):
         if home.clock.monotonic() > deadline:
-            raise DemoFailed("the console did not start in time")
+            raise DemoFailed("the API did not start in time")
         home.supervisor.check()
         pause(_POLL)
 
@@ -239,9 +239,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--workers", type=int, default=_WORKERS, help="worker processes (%(default)s)")
     parser.add_argument("--data", type=Path, help="a new folder for everything; a temporary one unless given")
     parser.add_argument("--keep", action="store_true", help="keep everything running for a look, until Ctrl-C")
-    parser.add_argument(
-        "--port", type=int, default=0, help="port of the console with --keep; any free one unless given"
-    )
+    parser.add_argument("--port", type=int, default=0, help="port of the API with --keep; any free one unless given")
     found = parser.parse_args(arguments)
     if found.workers < 1:
         parser.error("there must be at least one worker")

@@ -1,4 +1,4 @@
-"""`fieldpost api`: the HTTP API and the console alone."""
+"""`fieldpost api`: the HTTP API alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def api(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = PORT,
     data: Data = None,
 ) -> None:
-    """Run the HTTP API and the console alone, until SIGTERM or Ctrl-C.
+    """Run the HTTP API alone, until SIGTERM or Ctrl-C.
 
     It needs FIELDPOST_DATABASE_URL, FIELDPOST_REDIS_URL and FIELDPOST_SECRET_KEY, or a `fieldpost up` running in the
     data folder.

@@ -25,9 +25,9 @@ _RUN, _MAIL, _LOOK, _REPAIR = "Run", "Mail", "Look", "Repair"
 
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
-        "up": Entry("up", "Run everything on this machine: database, broker, workers, API and console.", _RUN),
+        "up": Entry("up", "Run everything on this machine: database, broker, workers and the HTTP API.", _RUN),
         "migrate": Entry("migrate", "Bring the database's tables up to this version.", _RUN),
-        "api": Entry("api", "Run the HTTP API and the console alone.", _RUN),
+        "api": Entry("api", "Run the HTTP API alone.", _RUN),
         "worker": Entry("worker", "Run one worker alone.", _RUN),
         "schedule": Entry("schedule", "Ask for the changes of every mailbox at a steady pace.", _RUN),
         "import": Entry("importing", "Bring in mail from files, and prove that all of it arrived.", _MAIL),

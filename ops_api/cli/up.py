@@ -42,10 +42,10 @@ def up(
     workers: Annotated[int, typer.Option(min=1, max=_MOST_WORKERS, help="Worker processes.")] = _WORKERS,
     data: Data = None,
 ) -> None:
-    """Run everything on this machine: PostgreSQL, Valkey, workers, API and console; what dies is started again.
+    """Run everything on this machine: PostgreSQL, Valkey, workers and the HTTP API; what dies is started again.
 
     Prints a line `ready http://HOST:PORT` when requests are answered. FIELDPOST_DATABASE_URL and FIELDPOST_REDIS_URL
-    take the place of the embedded servers. While all is embedded and only this machine can reach it, the console lets
+    take the place of the embedded servers. While all is embedded and only this machine can reach it, the API lets
     you in without a password.
 
     Example: fieldpost up --data ~/mail --port 8025

@@ -101,7 +101,7 @@ def test_a_stop_midway_leaves_nothing_behind(temporary: Path, moment: str, numbe
     assert _left_of(temporary) == []
 
 
-def test_kept_it_serves_the_console_until_it_is_stopped_and_leaves_only_its_data(temporary: Path) -> None:
+def test_kept_it_serves_the_api_until_it_is_stopped_and_leaves_only_its_data(temporary: Path) -> None:
     with _start(temporary, "--size", "100", "--keep") as process:
         assert process.stdout is not None
         lines = []
@@ -110,9 +110,9 @@ def test_kept_it_serves_the_console_until_it_is_stopped_and_leaves_only_its_data
             if line.startswith("Ctrl-C"):
                 break
         output = "".join(lines)
-        console = re.search(r"^Console +http://127\.0\.0\.1:(\d+)$", output, re.MULTILINE)
-        assert console is not None, output
-        with closing(HTTPConnection("127.0.0.1", int(console[1]), timeout=30)) as connection:
+        address = re.search(r"^API +http://127\.0\.0\.1:(\d+)$", output, re.MULTILINE)
+        assert address is not None, output
+        with closing(HTTPConnection("127.0.0.1", int(address[1]), timeout=30)) as connection:
             connection.request("GET", "/readyz")
             assert connection.getresponse().status == 200
         process.send_signal(signal.SIGINT)
