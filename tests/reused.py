@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from deploy.local.lock import Endpoints
@@ -35,3 +36,16 @@ def empty(url: str) -> str:
             connection.exec_driver_sql(f"DROP TABLE {name}")
     engine.dispose()
     return url
+
+
+@pytest.fixture(scope="module")
+def shared_url(servers: Endpoints) -> Iterator[str]:
+    """Return the URL of the module's database."""
+    with reused_database(servers) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(shared_url: str) -> str:
+    """Return the URL of the module's database, emptied; a conftest that imports this takes it for its folder."""
+    return empty(shared_url)

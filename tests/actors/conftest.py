@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from deploy.local.lock import Endpoints
 from pipeline.runtime.db import Database
 from tests.actors.bench import Bench
-from tests.reused import empty, reused_database
+from tests.reused import database_url, shared_url
+
+__all__ = ["database_url", "shared_url"]
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +26,3 @@ def _quiet() -> Iterator[None]:
 @pytest.fixture
 def bench(db: Database) -> Bench:
     return Bench(db)
-
-
-@pytest.fixture(scope="module")
-def shared_url(servers: Endpoints) -> Iterator[str]:
-    with reused_database(servers) as url:
-        yield url
-
-
-@pytest.fixture
-def database_url(shared_url: str) -> str:
-    return empty(shared_url)

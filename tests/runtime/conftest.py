@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from tests.reused import database_url, shared_url
 
-import pytest
-
-from deploy.local.lock import Endpoints
-from tests.reused import empty, reused_database
-
-
-@pytest.fixture(scope="module")
-def shared_url(servers: Endpoints) -> Iterator[str]:
-    with reused_database(servers) as url:
-        yield url
-
-
-@pytest.fixture
-def database_url(shared_url: str) -> str:
-    return empty(shared_url)
+__all__ = ["database_url", "shared_url"]
