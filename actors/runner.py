@@ -12,10 +12,11 @@ save is run again item by item, and only a database that is away is waited for. 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection
@@ -24,8 +25,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 from actors.holdings import Holdings
 from actors.turnstile import Turnstile
 from actors.verdicts import Verdict, judge, report, settle, short
+from models.enums import Lane
 from pipeline.ports import Ports
-from pipeline.runtime import ledger
+from pipeline.runtime import ledger, pump
 from pipeline.runtime.db import Database, is_passing
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.ledger import Line
@@ -63,6 +65,8 @@ class Surroundings:
     ring: Callable[[set[Line]], None]
     metrics: Metrics
     is_stopping: Callable[[], bool]
+    #: Lets jobs of some mailboxes go that wait for their budget.
+    let_go: Callable[[Connection, Iterable[UUID]], set[Line]] = pump.release
 
 
 class Runner:
@@ -108,12 +112,24 @@ class Runner:
             around.ring({line})
         with around.holdings.holding(jobs, stage.lease), structlog.contextvars.bound_contextvars(stage=stage.name):
             lines = self._run(stage, jobs)
+        if stage.by_budget and line.lane is not Lane.LIVE:
+            lines |= self._follow(jobs)
         around.ring(lines)
         around.metrics.wait.labels(stage.name, line.lane.value).observe(max(job.waited for job in jobs))
         around.metrics.batch.labels(stage.name).observe(len(jobs))
         around.metrics.seconds.labels(stage.name).observe(time.monotonic() - started_at)
         around.metrics.cpu.labels(stage.name).inc(time.thread_time() - cpu)
         return len(jobs), has_suspects
+
+    def _follow(self, jobs: Sequence[Job]) -> set[Line]:
+        """Let go what comes after a batch, so that its mailboxes' budgets never wait for a sweep."""
+        mailbox_ids = {job.mailbox_id for job in jobs if job.mailbox_id is not None}
+
+        def attempt() -> set[Line]:
+            with self._around.db.begin() as connection:
+                return self._around.let_go(connection, mailbox_ids)
+
+        return self._patiently(attempt)
 
     def _run(self, stage: AnyStage, jobs: Sequence[Job]) -> set[Line]:
         try:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection
 
 from actors.broker import PRIORITY, Bells
 from actors.verdicts import short
 from dlq import letters
 from models.enums import Cause
-from pipeline.runtime import ledger
+from pipeline.runtime import breaker, ledger, pump
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Job
 from pipeline.runtime.ledger import CRASH_LIMIT, Line
@@ -23,11 +23,6 @@ from pipeline.stage import Stage
 
 #: A due row waits at most this long for a doorbell that was lost.
 INTERVAL = timedelta(milliseconds=500)
-
-_RESUME = text("""
-    UPDATE mailboxes SET state = 'active', state_reason = NULL, paused_until = NULL
-     WHERE state = 'paused' AND paused_until <= now() RETURNING id
-""")
 
 
 class Sweeper:
@@ -40,8 +35,10 @@ class Sweeper:
         bells: Bells,
         answer: Callable[[Line], int],
         metrics: Metrics,
+        *,
+        let_go: Callable[[Connection], set[Line]] = pump.release,
     ) -> None:
-        self._db, self._stages = db, stages
+        self._db, self._stages, self._let_go = db, stages, let_go
         self._bells, self._answer, self._metrics = bells, answer, metrics
         self._stop = threading.Event()
         self._log = get_logger()
@@ -57,14 +54,15 @@ class Sweeper:
         self._thread.join(timeout=30)
 
     def sweep(self) -> set[Line]:
-        """Reclaim, promote, resume; return the lines that have ready rows."""
+        """Let go, reclaim, promote, resume; return the lines that have ready rows."""
+        with self._db.begin() as connection:
+            self._let_go(connection)
         with self._db.begin() as connection:
             lost = ledger.reclaim(connection)
             dying = [job for job in lost if job.crashes >= CRASH_LIMIT]
             letters.bury(connection, [self._death(job) for job in dying])
             ledger.promote(connection)
-            for mailbox in connection.execute(_RESUME):
-                ledger.unblock(connection, mailbox.id)
+            breaker.wake(connection)
             lines = ledger.ready_lines(connection, list(self._stages))
         for job in lost:
             self._metrics.reclaimed.labels(job.stage).inc()

@@ -10,13 +10,17 @@ class Provider(StrEnum):
 
     GMAIL = "gmail"
     FILES = "files"
+    IMAP = "imap"
 
 
 class MailboxState(StrEnum):
     """Whether a mailbox may be synchronised."""
 
     ACTIVE = "active"
+    PROBING = "probing"  #: the breaker's pause is over: only history may ask, and its answer decides
     PAUSED = "paused"
+    SUSPENDED = "suspended"  #: the provider closed it; asked again by itself
+    BLOCKED = "blocked"  #: its domain forbids it; an administrator must act
     AUTH_REQUIRED = "auth_required"
 
 
@@ -246,6 +250,7 @@ class JobState(StrEnum):
     """Where a job stands; a finished job leaves the table."""
 
     READY = "ready"
+    HELD = "held"  #: waits for its mailbox's budget
     RUNNING = "running"
     WAITING = "waiting"
     BLOCKED = "blocked"
@@ -273,3 +278,66 @@ class BackfillState(StrEnum):
 
     RUNNING = "running"
     DONE = "done"
+
+
+class WindowState(StrEnum):
+    """Whether a window of a backfill is still being listed."""
+
+    OPEN = "open"
+    DONE = "done"
+
+
+class ListingReason(StrEnum):
+    """Why a mailbox is listed."""
+
+    REQUESTED = "requested"
+    RESYNC = "resync"  #: the provider forgot the history cursor
+    GAP_FILL = "gap_fill"
+
+
+class ReconcileScope(StrEnum):
+    """How far a comparison of a mailbox with its provider reaches, and what follows from it."""
+
+    NIGHTLY = "nightly"  #: the last days; what is missing is fetched
+    RESYNC = "resync"  #: what a forgotten cursor may have hidden; missing is fetched, vanished and labels are corrected
+    FULL = "full"  #: everything; missing is fetched
+    AUDIT = "audit"  #: everything, and nothing is changed: missing becomes a gap that a person fills
+
+
+class GapCause(StrEnum):
+    """How a gap came about or was found."""
+
+    HISTORY_EXPIRED = "history_expired"
+    RECONCILE = "reconcile"
+    AUDIT = "audit"
+
+
+class GapState(StrEnum):
+    """Whether a gap is closed."""
+
+    OPEN = "open"
+    FILLING = "filling"
+    FILLED = "filled"
+
+
+class QuotaProfile(StrEnum):
+    """Which of Google's tables holds for a Cloud project (mission-peers, 1.1)."""
+
+    BEFORE_2026_05 = "before_2026_05"
+    SINCE_2026_05 = "since_2026_05"
+
+
+class SlotOutcome(StrEnum):
+    """What became of one slot of a schedule."""
+
+    RAN = "ran"
+    CAUGHT_UP = "caught_up"  #: run later than its time
+    SKIPPED = "skipped"  #: missed and left out, as its policy says
+
+
+class WatchState(StrEnum):
+    """How the provider's announcements of a mailbox stand."""
+
+    ACTIVE = "active"
+    SILENT = "silent"  #: polling finds mail that nobody announced
+    FAILED = "failed"  #: could not be renewed

@@ -66,6 +66,13 @@ jobs = Table(
     Index("ix_jobs_ready", "stage", "lane", "place", "id", postgresql_where=text("state = 'ready'")),
     Index("ix_jobs_waiting", "run_at", postgresql_where=text("state = 'waiting'")),
     Index("ix_jobs_leased", "lease_until", postgresql_where=text("state = 'running'")),
+    Index("ix_jobs_held", "mailbox_id", "lane", "place", "id", postgresql_where=text("state = 'held'")),
+    #: What a budget has let go and is not through yet: fetches outside the live lane only.
+    Index(
+        "ix_jobs_let_go",
+        "mailbox_id",
+        postgresql_where=text("stage = 'fetch' AND lane <> 'live' AND state IN ('ready', 'running', 'waiting')"),
+    ),
     Index("ix_jobs_stopped", "mailbox_id", postgresql_where=text("state IN ('blocked', 'dead')")),
     postgresql_with={
         "fillfactor": "70",

@@ -52,11 +52,20 @@ occurrences = Table(
     Column("internal_at", DateTime(timezone=True)),
     Column("raw_sha256", LargeBinary),
     Column("message_id", BigInteger),
+    #: Since when the provider names it no more; a tombstone only after a grace, for a move looks like a deletion.
+    Column("vanished_at", DateTime(timezone=True)),
+    #: What says that it is gone: 2 for the provider's own word, 1 for each complete listing without it. 2 are needed.
+    Column("absences", SmallInteger, nullable=False, server_default=text("0")),
     Column("deleted_at", DateTime(timezone=True)),
     created(),
     UniqueConstraint("mailbox_id", "provider_id"),
     CheckConstraint("state NOT IN ('fetched', 'parsed', 'stitched', 'routed') OR raw_sha256 IS NOT NULL", name="raw"),
     CheckConstraint("state NOT IN ('parsed', 'stitched', 'routed') OR message_id IS NOT NULL", name="parsed"),
+    Index(
+        "ix_occurrences_vanished", "mailbox_id", postgresql_where=text("vanished_at IS NOT NULL AND deleted_at IS NULL")
+    ),
+    #: Rows come in order of time, so this stays tiny; comparisons with the provider reach back by it.
+    Index(None, "created_at", postgresql_using="brin"),
     postgresql_with={"fillfactor": "60"},
 )
 

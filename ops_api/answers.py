@@ -30,6 +30,7 @@ CODES: Mapping[int, str] = {
     422: "invalid",
     429: "too_many_requests",
     500: "internal",
+    502: "provider_failed",
     503: "unavailable",
 }
 #: Words for what the framework says itself.

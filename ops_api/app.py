@@ -18,8 +18,10 @@ from ops_api.dependencies import TRANSACTIONS, Services
 from ops_api.guard import GuardedRoute
 from ops_api.limits import Limits, RateLimit
 from ops_api.probes import LedgerCollector, Readiness
+from ops_api.providers import QUESTIONS, Providers
+from ops_api.push_door import PushDoor
 from ops_api.requests import Edge
-from ops_api.routes import auth, dead_letters, mailboxes, ops, process
+from ops_api.routes import auth, dead_letters, live, mailboxes, ops, process, push, sync
 from ops_api.sessions import Sessions
 from pipeline.adapters.clock import SystemClock
 from pipeline.ports import Clock
@@ -29,7 +31,7 @@ from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
 
 _ABOUT = "Mailboxes, their synchronisation, and the jobs behind them. Changes need the session's CSRF token."
-_ROUTERS = (process.router, auth.router, mailboxes.router, ops.router, dead_letters.router)
+_ROUTERS = tuple(module.router for module in (process, auth, mailboxes, sync, live, ops, dead_letters, push))
 
 
 def make_app(settings: Settings, *, limits: Limits | None = None, clock: Clock | None = None) -> FastAPI:
@@ -42,6 +44,8 @@ def make_app(settings: Settings, *, limits: Limits | None = None, clock: Clock |
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        services.push_door.close()
+        services.providers.close()
         services.db.close()
 
     app = FastAPI(
@@ -92,10 +96,10 @@ def make_server(app: FastAPI, host: str, port: int) -> uvicorn.Server:
 def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
     if settings.database_url is None:
         raise UserError("the API needs FIELDPOST_DATABASE_URL; `fieldpost up` sets it")
-    secret = settings.secret_key
-    keys = Secrets(None if secret is None else secret.get_secret_value())
+    keys = Secrets.of(settings)
     sessions, cursors = Sessions(keys, clock), Cursors(keys)
-    db = Database(settings.database_url, "api", pool_size=TRANSACTIONS, statement_timeout=limits.statement)
+    pool_size = TRANSACTIONS + QUESTIONS
+    db = Database(settings.database_url, "api", pool_size=pool_size, statement_timeout=limits.statement)
     registry = CollectorRegistry()
     if settings.enable_prometheus_metrics:
         registry.register(LedgerCollector(db, clock))
@@ -110,4 +114,6 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
         auth_limit=RateLimit(limits.auth_per_minute, clock),
         readiness=Readiness(db, limits.probe),
         registry=registry,
+        push_door=PushDoor(settings, registry),
+        providers=Providers(settings, keys, db),
     )

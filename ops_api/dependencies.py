@@ -16,8 +16,11 @@ from ops_api.answers import Refusal
 from ops_api.cursors import Cursors
 from ops_api.limits import Limits, RateLimit
 from ops_api.probes import Readiness
+from ops_api.providers import QUESTIONS, Providers
+from ops_api.push_door import PushDoor
 from ops_api.sessions import Session, Sessions
 from pipeline.runtime.db import Database
+from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
 from pipeline.runtime.settings import Settings
 
 #: Transactions at once. Whoever waits for one holds no thread, so those who have one can always go on; the pool is
@@ -38,6 +41,8 @@ class Services:
     auth_limit: RateLimit
     readiness: Readiness
     registry: CollectorRegistry
+    push_door: PushDoor
+    providers: Providers
 
 
 async def services_of(request: Request) -> Services:
@@ -77,6 +82,17 @@ def own_mailbox(mailbox_id: UUID, session: SignedIn, connection: Transaction) ->
     return mailbox_id
 
 
+def live_mailbox(mailbox_id: UUID, session: SignedIn, services: Provided) -> Iterator[Mailbox]:
+    """Return the mailbox of the path for a question to its provider; no transaction is open meanwhile. 404 as above.
+
+    Whoever waits for its turn to ask holds no thread.
+    """
+    with services.db.begin() as connection:
+        own_mailbox(mailbox_id, session, connection)
+        found = load_mailboxes(connection, [mailbox_id])[mailbox_id]
+    yield found
+
+
 @dataclass(frozen=True, slots=True)
 class DeadJob:
     """A dead job of the session's organization, with its open letter."""
@@ -104,4 +120,5 @@ def gone(job_id: object) -> Refusal:
 
 
 OwnMailbox = Annotated[UUID, Depends(own_mailbox, scope="function")]
+LiveMailbox = Annotated[Mailbox, Depends(live_mailbox, scope="function", max_concurrency=QUESTIONS)]
 OwnDeadJob = Annotated[DeadJob, Depends(dead_job, scope="function")]

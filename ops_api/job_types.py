@@ -1,4 +1,4 @@
-"""The names that contract 001 gives to jobs, and the stages behind them."""
+"""The names that contract 001 gives to jobs, and the stages behind them; stages it does not know are named alike."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 _TYPES = {
     "backfill": "mailbox_backfill",
     "history": "mailbox_history_sync",
+    "reconcile": "mailbox_reconcile",
+    "watch": "mailbox_watch",
     "fetch": "occurrence_fetch_raw",
     "parse": "occurrence_parse",
     "stitch": "occurrence_stitch",

@@ -17,9 +17,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import schema
-from models.enums import JobState
+from models.enums import JobState, WatchState
 from models.queries import overview
+from models.queries.watches import watch_pulses
 from ops_api.answers import describe_for_log
+from ops_api.sync_gauges import sync_gauges
 from pipeline.ports import Clock
 from pipeline.runtime.db import Database
 from pipeline.runtime.ledger import WORKER_LOCK
@@ -131,6 +133,7 @@ class LedgerCollector(Collector):
         try:
             with self._db.begin() as connection:
                 families = [*_queue(connection), _letters(connection), *_mailboxes(connection), _workers(connection)]
+                families += [*_watches(connection), *sync_gauges(connection)]
                 self._scan.read_on(connection)
         except SQLAlchemyError as error:
             get_logger().warning("metrics.unreadable", error=describe_for_log(error))
@@ -176,6 +179,30 @@ def _mailboxes(connection: Connection) -> Iterator[Metric]:
         if pulse.lag_seconds is not None:
             lag.add_metric([str(pulse.mailbox_id)], pulse.lag_seconds)
     yield from (lag, up)
+
+
+def _watches(connection: Connection) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "fieldpost_watch_state", "1 for the state that a mailbox's watch is in.", labels=["mailbox", "state"]
+    )
+    expires = GaugeMetricFamily(
+        "fieldpost_watch_expires_seconds", "Seconds until the provider stops announcing.", labels=["mailbox"]
+    )
+    push_age = GaugeMetricFamily(
+        "fieldpost_push_age_seconds", "Seconds since a mailbox was last announced on.", labels=["mailbox"]
+    )
+    silent = GaugeMetricFamily(
+        "fieldpost_watch_silent", "1 while mail is found that nobody announced.", labels=["mailbox"]
+    )
+    for pulse in watch_pulses(connection):
+        mailbox = str(pulse.mailbox_id)
+        state.add_metric([mailbox, pulse.state.value], 1)
+        silent.add_metric([mailbox], int(pulse.state is WatchState.SILENT))
+        if pulse.expires_in_seconds is not None:
+            expires.add_metric([mailbox], pulse.expires_in_seconds)
+        if pulse.push_age_seconds is not None:
+            push_age.add_metric([mailbox], pulse.push_age_seconds)
+    yield from (state, expires, push_age, silent)
 
 
 def _workers(connection: Connection) -> Metric:

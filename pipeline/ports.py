@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from models.enums import Lane
+
 
 class Clock(Protocol):
     """Two clocks with two names: one to store, one to measure."""
@@ -33,6 +35,34 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a mailbox to list, by the provider's date: `after` included, `before` not; None is open."""
+
+    after: datetime | None = None
+    before: datetime | None = None
+
+
+ALL = Span()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label (or folder) of a mailbox, and how many messages the provider counts under it."""
+
+    label_id: str
+    name: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A promise of the provider to announce changes, until it expires; `cursor` is the history's at that moment."""
+
+    expires_at: datetime
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a listing; `next_cursor` is None only on the last page (an empty page may still have one)."""
 
@@ -43,9 +73,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What happened after a history cursor: ids added, ids deleted, new label sets; `cursor` is where to go on from."""
+    """What happened after a history cursor: ids added, ids deleted, new label sets; `cursor` is where to go on from.
 
-    cursor: int
+    A cursor is opaque to everybody but its source; only the cursor of the last page may be kept.
+    """
+
+    cursor: str
     added: Sequence[Listed] = ()
     deleted: Sequence[str] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -54,10 +87,14 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Who the mailbox is at its provider, and the history cursor of this moment (None: the source has no history)."""
+    """Who the mailbox is at its provider, and the history cursor of this moment (None: the source has no history).
+
+    `messages` is how many messages the provider counts in it, where it says so.
+    """
 
     address: str
-    cursor: int | None
+    cursor: str | None
+    messages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +120,41 @@ class MailSource(Protocol):
     """One mailbox at its provider. Reading anything never moves a cursor.
 
     Every method may raise from the tree in `pipeline.runtime.errors`: `Throttled` and `Transient` pass by themselves,
-    `NeedsAuthorization` stops the mailbox until a person acts, `Permanent` never goes away, `CursorExpired` and
-    `PageExpired` ask for a bounded resync or a restart of the listing.
+    `NeedsAuthorization` and `Forbidden` stop the mailbox until a person acts, `Suspended` until the provider opens it
+    again, `Permanent` never goes away, `CursorExpired` and `PageExpired` ask for a bounded resync or a restart of the
+    listing.
     """
+
+    @property
+    def has_dates(self) -> bool:
+        """Whether a listing can be bounded by date on both sides; otherwise `after` may narrow it, or nothing."""
 
     def profile(self) -> Profile:
         """Return the mailbox's own address and its current history cursor."""
 
-    def list_page(self, cursor: str | None, *, since: datetime | None, limit: int) -> Page:
-        """Return one page of ids, newest first where the provider can; `cursor` None starts the listing."""
+    def list_page(self, cursor: str | None, *, span: Span = ALL, limit: int, label_id: str | None = None) -> Page:
+        """Return one page of ids, newest first where the provider can; `cursor` None starts the listing.
 
-    def changes(self, cursor: int, page: str | None) -> Changes:
+        With `label_id` only what carries that label. A listing may name more than the span asks for, never less.
+        """
+
+    def changes(self, cursor: str, page: str | None) -> Changes:
         """Return one page of what happened after `cursor`; raises `CursorExpired` when the provider forgot it."""
 
     def fetch(self, items: Sequence[Listed]) -> Sequence[Fetched | Missed]:
         """Return one outcome per item, in order. One bad item never fails the others; `Gone` marks a vanished one."""
+
+    def labels(self) -> Sequence[Label]:
+        """Return every label with the provider's own count; empty for a source without labels."""
+
+    def watch(self, topic: str) -> Watch:
+        """Ask the provider to announce changes on a topic, or renew that. `Permanent` where there is no such thing."""
+
+    def wait_for_news(self, duration: timedelta) -> bool:
+        """Wait until the provider says that something changed, up to `duration`; False when it said nothing.
+
+        `Permanent` for a source that cannot be waited on.
+        """
 
     def close(self) -> None:
         """Release connections and files."""
@@ -122,13 +179,18 @@ class MailboxRef:
     provider: str
     source: Mapping[str, Any]
     credentials: bytes | None
+    #: The provider's project that pays; None: the one that the credentials belong to.
+    project: str | None = None
 
 
 class Sources(Protocol):
     """Opens mailboxes and keeps them open: connections and built resources are reused (perf-anchors, section 5)."""
 
-    def open(self, mailbox: MailboxRef) -> MailSource:
-        """Return the source of a mailbox, shared by every thread of the process. Raises `NeedsAuthorization`."""
+    def open(self, mailbox: MailboxRef, lane: Lane = Lane.LIVE) -> MailSource:
+        """Return the source of a mailbox, shared by every thread of the process. Raises `NeedsAuthorization`.
+
+        Its calls are paid from the mailbox's budgets; `lane` says whether they may touch the share kept for live mail.
+        """
 
     def close(self) -> None:
         """Close every source that was opened."""

@@ -14,6 +14,9 @@ from pipeline.ports import Ports
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox
 
+#: How long jobs step aside while one of them tries a mailbox.
+_PROBE_PATIENCE = timedelta(seconds=2)
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -68,6 +71,11 @@ class Stage(Generic[Item, Result]):
     permanent: tuple[type[Exception], ...] = ()
     #: The key is an occurrence's id: a dead letter quarantines that occurrence.
     by_occurrence: bool = False
+    #: The key is a mailbox's id: its failures are the mailbox's trouble. They open its breaker and never end the job,
+    #: so that reading goes on by itself when the trouble is over.
+    by_mailbox: bool = False
+    #: Its jobs wait for their mailbox's budget: outside the live lane they are held until the pump lets them go.
+    by_budget: bool = False
 
 
 def each(function: Callable[[Item], Result]) -> Callable[[Sequence[Item], Ports], Sequence[Result | Exception]]:
@@ -85,10 +93,15 @@ def each(function: Callable[[Item], Result]) -> Callable[[Sequence[Item], Ports]
     return work
 
 
-def gate(mailbox: Mailbox) -> Again | Blocked | None:
-    """Return why a mailbox may not be opened now: paused until a time, paused by a person, or not authorized."""
-    if mailbox.state is MailboxState.ACTIVE:
+def gate(mailbox: Mailbox, *, probes: bool = False) -> Again | Blocked | None:
+    """Return why a mailbox may not be opened now: paused or suspended until a time, or until a person acts.
+
+    While the breaker is half open only the stage that `probes` may pass: its answer decides for all others.
+    """
+    if mailbox.state is MailboxState.ACTIVE or (mailbox.state is MailboxState.PROBING and probes):
         return None
-    if mailbox.state is MailboxState.PAUSED and mailbox.paused_until is not None:
-        return Again(max(mailbox.paused_until - mailbox.now, timedelta(seconds=1)), "paused")
+    if mailbox.state is MailboxState.PROBING:
+        return Again(_PROBE_PATIENCE, "the mailbox is being tried")
+    if mailbox.state in (MailboxState.PAUSED, MailboxState.SUSPENDED) and mailbox.paused_until is not None:
+        return Again(max(mailbox.paused_until - mailbox.now, timedelta(seconds=1)), mailbox.state.value)
     return Blocked(mailbox.state_reason or mailbox.state.value)

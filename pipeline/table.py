@@ -35,11 +35,14 @@ def read_stages() -> Mapping[str, Stage[Any, Any]]:
 
 
 def _in_order(table: Mapping[str, Stage[Any, Any]]) -> dict[str, Stage[Any, Any]]:
-    """Return the stages along the chain: each after those that emit it; a stage may go on with itself."""
+    """Return the stages along the chain: each after those that emit it.
+
+    A stage may go on with itself, and those that serve one mailbox may ask for each other.
+    """
     sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(table, ()))
     for stage in table.values():
         for target in stage.emits:
-            if target != stage.name:
+            if target != stage.name and not (stage.by_mailbox and table[target].by_mailbox):
                 sorter.add(target, stage.name)
     return {name: table[name] for name in sorter.static_order()}
 
@@ -50,9 +53,9 @@ STAGES = read_stages()
 
 def as_text() -> str:
     """Return the table for people."""
-    lines = [f"{'stage':9} {'kind':5} {'batch':>5} {'tries':>5} {'emits':17} about"]
+    lines = [f"{'stage':9} {'kind':5} {'batch':>5} {'tries':>5} {'emits':28} about"]
     for stage in STAGES.values():
         kind = "io" if stage.io else "pure"
         emits = ", ".join(stage.emits) or "-"
-        lines.append(f"{stage.name:9} {kind:5} {stage.batch:5} {stage.attempts:5} {emits:17} {stage.about}")
+        lines.append(f"{stage.name:9} {kind:5} {stage.batch:5} {stage.attempts:5} {emits:28} {stage.about}")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +18,11 @@ from deploy.local.supervisor import Supervisor
 from models import schema
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
+from tests import dovecot
+
+#: These need a real IMAP server; tests/test_dovecot.py says so where there is none. Folders have a `collect_ignore` of
+#: their own, which would replace one of that name here.
+collect_ignore_glob = [] if dovecot.missing() is None else ["adapters/test_imap.py", "flow/test_imap.py"]
 
 _TEMPLATE = "fieldpost_template"
 
@@ -47,13 +53,22 @@ def servers() -> Iterator[Endpoints]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def fresh_database(servers: Endpoints) -> Iterator[str]:
+    """Give the block the URL of a migrated database that is its alone."""
+    name = f"test_{uuid4().hex[:12]}"
+    _run(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    try:
+        yield _named(servers.database_url, name)
+    finally:
+        _run(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def database_url(servers: Endpoints) -> Iterator[str]:
     """Return a fresh, migrated database that belongs to this test alone."""
-    name = f"test_{uuid4().hex[:12]}"
-    _run(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
-    yield _named(servers.database_url, name)
-    _run(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(servers) as url:
+        yield url
 
 
 @pytest.fixture
@@ -82,4 +97,6 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         data_dir=tmp_path,
         secret_key="a secret key that only tests know",
         history_interval_seconds=0.5,
+        # Tests that are not about quotas are not slowed down by them.
+        quota_minute_seconds=0.05,
     )

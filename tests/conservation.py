@@ -90,6 +90,8 @@ _OF_ALL = {
         SELECT s.id FROM signals s JOIN cases c ON c.asset_id = s.asset_id AND c.state = 'open'
          WHERE s.case_id IS NULL""",
     "job runs with an expired lease": "SELECT id, stage, key FROM jobs WHERE state = 'running' AND lease_until < now()",
+    "job is held that no budget lets go": """
+        SELECT id, stage, key, lane FROM jobs WHERE state = 'held' AND (stage <> 'fetch' OR lane = 'live')""",
     "dead job has no open letter": """
         SELECT j.id, j.stage, j.key FROM jobs j WHERE j.state = 'dead'
            AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.job_id = j.id AND d.resolution IS NULL)""",

@@ -52,22 +52,23 @@ def mailbox(
     address: str | None = None,
     *,
     state: MailboxState = MailboxState.ACTIVE,
-    history_id: int | None = None,
+    cursor: str | None = None,
     synced_at: datetime | None = None,
     paused_until: datetime | None = None,
 ) -> UUID:
     """Insert a Gmail mailbox."""
     found: UUID = connection.execute(
         text("""
-            INSERT INTO mailboxes (org_id, address, provider, state, history_id, last_incremental_sync_at, paused_until)
-            VALUES (:org, :address, :provider, :state, :history_id, :synced_at, :paused_until) RETURNING id
+            INSERT INTO mailboxes
+                   (org_id, address, provider, state, sync_cursor, last_incremental_sync_at, paused_until)
+            VALUES (:org, :address, :provider, :state, :cursor, :synced_at, :paused_until) RETURNING id
         """),
         {
             "org": org_id,
             "address": address or f"help{next(_numbers)}@acme.example",
             "provider": Provider.GMAIL.value,
             "state": state.value,
-            "history_id": history_id,
+            "cursor": cursor,
             "synced_at": synced_at,
             "paused_until": paused_until,
         },

@@ -23,12 +23,12 @@ def test_the_table_is_printed_as_it_stands_in_the_golden_file():
 def test_the_table_reads_along_the_chain_from_mail_to_work_orders():
     chain = ["fetch", "parse", "stitch", "routing", "triage", "dispatch"]
     assert [name for name in STAGES if name in chain] == chain
-    assert set(STAGES) == {*chain, "backfill", "history"}
+    assert set(STAGES) == {*chain, "backfill", "history", "reconcile", "watch"}
 
 
-def test_every_step_leads_to_a_stage_and_only_a_listing_leads_to_itself():
+def test_every_step_leads_to_a_stage_and_only_listings_and_a_stale_fetch_lead_to_themselves():
     assert {target for stage in STAGES.values() for target in stage.emits} <= set(STAGES)
-    assert [name for name, stage in STAGES.items() if name in stage.emits] == ["backfill"]
+    assert [name for name, stage in STAGES.items() if name in stage.emits] == ["backfill", "reconcile", "fetch"]
 
 
 def test_the_table_cannot_be_changed_by_a_program():

@@ -120,4 +120,5 @@ def _environment(settings: Settings) -> dict[str, str]:
         "FIELDPOST_DATA_DIR": str(settings.data_dir),
         "FIELDPOST_SECRET_KEY": settings.secret_key.get_secret_value(),
         "FIELDPOST_HISTORY_INTERVAL_SECONDS": str(settings.history_interval_seconds),
+        "FIELDPOST_QUOTA_MINUTE_SECONDS": str(settings.quota_minute_seconds),
     }

@@ -26,6 +26,8 @@ from pipeline.runtime.settings import environment
 
 #: The schedule asks for changes this often, so that new mail shows within a moment.
 _HISTORY_SECONDS = "1"
+#: The demonstration's Gmail has no quota to keep: at the real pace its mail would take ten minutes.
+_QUOTA_MINUTE_SECONDS = "0.3"
 _START_LIMIT = timedelta(seconds=60)
 _POLL = timedelta(milliseconds=50)
 _SECRET_FILE = "secret.key"  # noqa: S105 - the name that `fieldpost` looks for, too
@@ -118,6 +120,7 @@ class Home:
             "FIELDPOST_DATA_DIR": os.fspath(self.data.path),
             "FIELDPOST_SECRET_KEY": self.secret,
             "FIELDPOST_HISTORY_INTERVAL_SECONDS": _HISTORY_SECONDS,
+            "FIELDPOST_QUOTA_MINUTE_SECONDS": _QUOTA_MINUTE_SECONDS,
         }
 
     def last_words(self) -> str:

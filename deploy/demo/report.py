@@ -71,6 +71,11 @@ class Outcome:
         """Return how many ids stand in the ledger."""
         return sum(mailbox.summary.occurrences for mailbox in self.mailboxes)
 
+    @property
+    def ignored(self) -> int:
+        """Return how many mails stand in the spam folder: counted, and nobody's request."""
+        return sum(mailbox.summary.by_state["ignored"] for mailbox in self.mailboxes)
+
     def shortcomings(self) -> list[str]:
         """Return what keeps this from being a success; empty when nothing does."""
         live_tickets = sum(number for status, number in self.tickets.items() if status != _MERGED)
@@ -150,7 +155,7 @@ def _figures(outcome: Outcome, written: int, seconds: float, rate: float) -> Tab
         (
             "tickets",
             sum(outcome.tickets.values()) - merged,
-            f"from {written} conversations: {_counted(outcome.tickets)}",
+            f"from {written} conversations, {outcome.ignored} of them spam: {_counted(outcome.tickets)}",
         ),
         ("cases", outcome.cases, f"{outcome.uncertain} need verification"),
         ("work orders", orders, _counted(outcome.work_orders)),

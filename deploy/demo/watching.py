@@ -31,7 +31,7 @@ _BEFORE = {
         {OccurrenceState.SEEN, OccurrenceState.FETCHED, OccurrenceState.PARSED, OccurrenceState.STITCHED}
     ),
 }
-_GOING_ON = frozenset({JobState.READY, JobState.RUNNING, JobState.WAITING})
+_GOING_ON = frozenset({JobState.READY, JobState.HELD, JobState.RUNNING, JobState.WAITING})
 _MADE = text("""
     SELECT (SELECT count(*) FROM tickets WHERE status <> 'merged') AS tickets, (SELECT count(*) FROM cases) AS cases,
            (SELECT count(*) FROM work_orders) AS work_orders

@@ -13,7 +13,7 @@ from models.enums import Cause, JobState, Lane, MailboxState, OccurrenceState, P
 
 _ORGANIZATION = text("SELECT name FROM organizations WHERE id = :org")
 _MAILBOXES = text("""
-    SELECT id, address, provider, state, state_reason, paused_until, created_at
+    SELECT id, address, provider, state, state_reason, paused_until, paused_by, created_at
       FROM mailboxes WHERE org_id = :org ORDER BY address
 """)
 _OWNED = text("SELECT EXISTS (SELECT FROM mailboxes WHERE id = :mailbox AND org_id = :org)")
@@ -21,7 +21,7 @@ _OPEN_LETTER = text("SELECT id FROM dead_letters WHERE job_id = :job AND org_id 
 
 _OVERVIEW = text("""
     WITH work AS (
-        SELECT count(*) FILTER (WHERE state IN ('ready', 'waiting', 'blocked')) AS queued,
+        SELECT count(*) FILTER (WHERE state IN ('ready', 'held', 'waiting', 'blocked')) AS queued,
                count(*) FILTER (WHERE state = 'running') AS running
           FROM jobs WHERE org_id = :org
     ), letters AS (
@@ -78,6 +78,7 @@ class OwnMailbox:
     state: MailboxState
     state_reason: str | None
     paused_until: datetime | None
+    paused_by: str | None
     created_at: datetime
 
 
@@ -150,6 +151,7 @@ def mailboxes_of(connection: Connection, org_id: UUID) -> list[OwnMailbox]:
             MailboxState(row.state),
             row.state_reason,
             row.paused_until,
+            row.paused_by,
             row.created_at,
         )
         for row in connection.execute(_MAILBOXES, {"org": org_id})

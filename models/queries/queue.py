@@ -19,7 +19,7 @@ _LIVE = text("""
      ORDER BY w.number
 """)
 _BUSY = text("""
-    SELECT EXISTS (SELECT FROM jobs WHERE mailbox_id = :id AND state IN ('ready', 'running', 'waiting'))
+    SELECT EXISTS (SELECT FROM jobs WHERE mailbox_id = :id AND state IN ('ready', 'held', 'running', 'waiting'))
 """)
 _WAITS = text("""
     SELECT mailbox_id, stage, min(last_error ->> 'text') AS error, count(*) AS jobs, min(run_at) AS next_at
@@ -30,6 +30,11 @@ _WAITS = text("""
 _BLOCKED = text("""
     SELECT mailbox_id, count(*) AS jobs FROM jobs
      WHERE state = 'blocked' AND (CAST(:ids AS uuid[]) IS NULL OR mailbox_id = ANY(CAST(:ids AS uuid[])))
+     GROUP BY 1
+""")
+_HELD = text("""
+    SELECT mailbox_id, count(*) AS jobs FROM jobs
+     WHERE state = 'held' AND (CAST(:ids AS uuid[]) IS NULL OR mailbox_id = ANY(CAST(:ids AS uuid[])))
      GROUP BY 1
 """)
 _OLDEST = text("""
@@ -98,6 +103,12 @@ def blocked(connection: Connection, mailbox_ids: Sequence[UUID] | None = None) -
     """Return how many jobs are parked until a person acts, by mailbox."""
     ids = None if mailbox_ids is None else list(mailbox_ids)
     return {row.mailbox_id: row.jobs for row in connection.execute(_BLOCKED, {"ids": ids})}
+
+
+def held(connection: Connection, mailbox_ids: Sequence[UUID] | None = None) -> dict[UUID, int]:
+    """Return how many jobs wait for their mailbox's budget, by mailbox."""
+    ids = None if mailbox_ids is None else list(mailbox_ids)
+    return {row.mailbox_id: row.jobs for row in connection.execute(_HELD, {"ids": ids})}
 
 
 def oldest_ready(connection: Connection) -> OldestReady | None:

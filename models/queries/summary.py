@@ -76,11 +76,15 @@ def by_state(connection: Connection, mailbox_id: UUID) -> dict[str, int]:
     return {state.value: counted.get(state.value, 0) for state in OccurrenceState}
 
 
+def stranded(connection: Connection, mailbox_id: UUID) -> int:
+    """Return how many occurrences of a mailbox are on their way without a job that would take them on."""
+    return int(connection.execute(_STRANDED, {"id": mailbox_id}).scalar_one())
+
+
 def summarise(connection: Connection, mailbox_id: UUID) -> Summary:
     """Return what a mailbox has become."""
-    stranded = connection.execute(_STRANDED, {"id": mailbox_id}).scalar_one()
     made = connection.execute(_MADE, {"id": mailbox_id}).one()
-    return Summary(by_state(connection, mailbox_id), stranded, *made)
+    return Summary(by_state(connection, mailbox_id), stranded(connection, mailbox_id), *made)
 
 
 def missing(connection: Connection, mailbox_id: UUID, provider_ids: Sequence[str]) -> list[str]:

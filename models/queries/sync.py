@@ -29,26 +29,24 @@ _STATUS = text("""
           FROM dead_letters
          WHERE mailbox_id IN (SELECT id FROM chosen) AND buried_at > now() - interval '24 hours' GROUP BY 1
     )
-    SELECT m.id, m.org_id, m.address, m.provider, m.state, m.state_reason, m.paused_until, m.history_id,
-           m.last_full_sync_at, m.last_incremental_sync_at, m.last_sync_error,
+    SELECT m.id, m.org_id, m.address, m.provider, m.state, m.state_reason, m.paused_until, m.paused_by, m.sync_cursor,
+           m.failures_in_row, m.trips, m.last_full_sync_at, m.last_incremental_sync_at, m.last_sync_error,
            CAST(extract(epoch FROM now() - m.last_incremental_sync_at) AS bigint) AS lag,
            coalesce(w.queued, '{}') AS queued, coalesce(w.running, '{}') AS running, coalesce(f.letters, 0) AS failed
       FROM chosen m LEFT JOIN work w ON w.mailbox_id = m.id LEFT JOIN failed f ON f.mailbox_id = m.id
      ORDER BY m.address
 """)
+#: States that end by themselves.
+HELD_BACK = (MailboxState.PAUSED, MailboxState.SUSPENDED, MailboxState.PROBING)
 _LOCK_ADDRESS = text("SELECT pg_advisory_xact_lock(hashtextextended(:address, 0))")
 _BY_ADDRESS = text("SELECT id, org_id FROM mailboxes WHERE address = :address")
-_LISTINGS = text("""
-    SELECT mailbox_id, since, listed, estimate, started_at FROM backfills
-     WHERE state = 'running' AND (CAST(:ids AS uuid[]) IS NULL OR mailbox_id = ANY(CAST(:ids AS uuid[])))
-""")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncStatus:
     """One mailbox's synchronisation (contract 001, `sync/status` and `ops/mailboxes/sync`), by the database's clock.
 
-    `is_enabled` is False while a person must connect the mailbox again. `sync_lag_seconds` counts from the last
+    `is_enabled` is False while a person must act before it can be read. `sync_lag_seconds` counts from the last
     reading of changes and is None before the first. `queued_jobs_by_type` holds what is ready, waits or is parked.
     """
 
@@ -60,6 +58,11 @@ class SyncStatus:
     is_enabled: bool
     paused_until: datetime | None
     pause_reason: str | None
+    paused_by: str | None
+    #: The breaker: failed readings in a row, and how often it paused the mailbox in a row.
+    failures_in_row: int
+    trips: int
+    has_cursor: bool
     gmail_history_id: int | None
     last_full_sync_at: datetime | None
     last_incremental_sync_at: datetime | None
@@ -76,23 +79,6 @@ def sync_status(
     """Return the status of the given mailboxes (None: all), within one organization when it is given, by address."""
     ids = None if mailbox_ids is None else list(mailbox_ids)
     return [_status(row) for row in connection.execute(_STATUS, {"ids": ids, "org": org_id})]
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A backfill that is still listing: ids named so far, the provider's estimate of all, and how far back it reads."""
-
-    mailbox_id: UUID
-    since: datetime | None
-    listed: int
-    estimate: int | None
-    started_at: datetime
-
-
-def listings(connection: Connection, mailbox_ids: Sequence[UUID] | None = None) -> dict[UUID, Listing]:
-    """Return the listings that are going on, by mailbox."""
-    ids = None if mailbox_ids is None else list(mailbox_ids)
-    return {row.mailbox_id: Listing(*row) for row in connection.execute(_LISTINGS, {"ids": ids})}
 
 
 def reserve_address(connection: Connection, address: str) -> tuple[UUID, UUID] | None:
@@ -113,10 +99,14 @@ def _status(row: Row[Any]) -> SyncStatus:
         email=row.address,
         provider=Provider(row.provider),
         state=state,
-        is_enabled=state is not MailboxState.AUTH_REQUIRED,
+        is_enabled=state not in (MailboxState.AUTH_REQUIRED, MailboxState.BLOCKED),
         paused_until=row.paused_until,
-        pause_reason=row.state_reason if state is MailboxState.PAUSED else None,
-        gmail_history_id=row.history_id,
+        pause_reason=row.state_reason if state in HELD_BACK else None,
+        paused_by=row.paused_by if state in HELD_BACK else None,
+        failures_in_row=row.failures_in_row,
+        trips=row.trips,
+        has_cursor=row.sync_cursor is not None,
+        gmail_history_id=int(row.sync_cursor) if row.provider == Provider.GMAIL and row.sync_cursor else None,
         last_full_sync_at=row.last_full_sync_at,
         last_incremental_sync_at=row.last_incremental_sync_at,
         last_sync_error=row.last_sync_error,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import timedelta
+from functools import partial
 
 import typer
 
+from models.enums import Lane
 from ops_api.cli.options import AsJson, Data, Mailbox
 from ops_api.cli.proof import Proof, compare, finish, summarise
 from ops_api.cli.session import begin, open_runtime
-from pipeline.adapters.wiring import open_source
+from pipeline.adapters.wiring import make_meters, open_source
 from pipeline.commands.mailboxes import find_mailbox
 from pipeline.runtime.mailboxes import load_mailboxes
 from pipeline.runtime.secrets import Secrets
+
+#: A person waits for the answer: other work goes first, but not for ever.
+PATIENCE = timedelta(minutes=5)
 
 app = typer.Typer(add_completion=False)
 
@@ -34,9 +40,10 @@ def audit(mailbox: Mailbox, data: Data = None, as_json: AsJson = False) -> None:
         with runtime.db.begin() as connection:
             mailbox_id = find_mailbox(connection, mailbox)
             ref = load_mailboxes(connection, [mailbox_id])[mailbox_id].ref
-        key = runtime.settings.secret_key
-        sealed = Secrets(key.get_secret_value() if key else None)
-        with closing(open_source(ref, runtime.settings, sealed)) as source:
+        meters = make_meters(runtime.settings, runtime.db)
+        meter_for = partial(meters.meter, mailbox_id, lane=Lane.REPAIR, patience=PATIENCE)
+        secrets = Secrets.of(runtime.settings)
+        with closing(meters), closing(open_source(ref, runtime.settings, secrets, meter_for=meter_for)) as source:
             compared = compare(runtime, mailbox_id, source)
         seconds = runtime.clock.monotonic() - began
         found = summarise(runtime, mailbox_id)

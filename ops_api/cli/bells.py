@@ -12,6 +12,7 @@ from pipeline.runtime.settings import Settings
 
 BACKFILL = Line("backfill", Lane.BACKFILL)
 HISTORY = Line("history", Lane.LIVE)
+RECONCILE = Line("reconcile", Lane.REPAIR)
 
 
 def ring(settings: Settings, lines: Iterable[Line]) -> None:

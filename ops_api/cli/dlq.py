@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,6 +21,7 @@ from models.queries.summary import database_time
 from ops_api.cli.bells import ring
 from ops_api.cli.options import AsJson, Data, Yes
 from ops_api.cli.output import ago, line_of, print_fields, print_json, print_table, remark, to_stdout
+from ops_api.cli.person import operator
 from ops_api.cli.session import begin, open_runtime, warn_without_workers
 from pipeline.commands.mailboxes import find_mailbox
 from pipeline.runtime.errors import UserError
@@ -179,7 +178,7 @@ def replay(
             chosen = _choose(connection, ids, _which(connection, stage, mailbox, group), everything=everything)
         _ask("replay", chosen, yes=yes or bool(ids))
         with runtime.db.begin() as connection:
-            done = letters.replay(connection, chosen, actor=_actor(), reason=reason)
+            done = letters.replay(connection, chosen, actor=operator(), reason=reason)
             workers = queue.live_workers(connection)
         ring(runtime.settings, done.lines)
     if done.letter_ids:
@@ -212,7 +211,7 @@ def discard(
             chosen = _choose(connection, ids, _which(connection, stage, mailbox, group), everything=everything)
         _ask("discard", chosen, yes=yes or bool(ids))
         with runtime.db.begin() as connection:
-            done = letters.discard(connection, chosen, actor=_actor(), reason=reason)
+            done = letters.discard(connection, chosen, actor=operator(), reason=reason)
     _tell("discarded", done, chosen, as_json=as_json)
 
 
@@ -252,14 +251,6 @@ def _tell(done_word: str, done: Sequence[int], chosen: Sequence[int], *, as_json
     if left:
         remark(f"not open any more: {', '.join(map(str, left[:20]))}")
         raise typer.Exit(1)
-
-
-def _actor() -> str:
-    """Return the name of the operating system's user, else the number."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def _said(letter: Letter) -> str:

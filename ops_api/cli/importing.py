@@ -76,7 +76,7 @@ def import_(
 def _run(runtime: Runtime, mailbox_id: UUID, address: str, source: FileSource) -> tuple[Proof, Comparison]:
     before = summarise(runtime, mailbox_id).occurrences
     source.prepare()
-    expected = source.list_page(None, since=None, limit=1).estimate
+    expected = source.list_page(None, limit=1).estimate
     seconds = 0.0
     with workers_for(runtime) as crew:
         for _ in range(_LISTINGS):

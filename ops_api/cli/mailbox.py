@@ -12,9 +12,12 @@ import typer
 from models.enums import MailboxState, Provider
 from models.queries import queue, sync
 from ops_api.cli.bells import HISTORY, ring
+from ops_api.cli.mailbox_imap import add_imap
 from ops_api.cli.options import AsJson, Data, Mailbox
 from ops_api.cli.output import ago, print_json, print_table
+from ops_api.cli.person import operator
 from ops_api.cli.session import Runtime, begin, open_runtime, warn_without_workers
+from ops_api.wording import clock
 from pipeline.adapters import gmail_credentials
 from pipeline.adapters.wiring import CREDENTIALS
 from pipeline.commands.mailboxes import add_mailbox, ensure_organization, find_mailbox
@@ -29,6 +32,7 @@ _MOST_MINUTES = 10_080
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list, pause and resume mailboxes.")
 add = typer.Typer(no_args_is_help=True, help="Connect a mailbox at its provider.")
 app.add_typer(add, name="add")
+add.command("imap")(add_imap)
 
 
 @add.command("gmail")
@@ -86,7 +90,8 @@ def list_mailboxes(data: Data = None, as_json: AsJson = False) -> None:
         now = runtime.clock.now()
     if as_json:
         print_json([{"mailbox_id": str(m.mailbox_id), "mailbox": m.email, "provider": m.provider, "state": m.state,
-                     "paused_until": m.paused_until, "last_full_sync_at": m.last_full_sync_at,
+                     "paused_until": m.paused_until, "paused_by": m.paused_by, "pause_reason": m.pause_reason,
+                     "last_full_sync_at": m.last_full_sync_at,
                      "last_incremental_sync_at": m.last_incremental_sync_at} for m in found])  # fmt: skip
         return
     rows = [
@@ -114,7 +119,7 @@ def pause(
     settings, where = begin("mailbox", data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         mailbox_id = find_mailbox(connection, mailbox)
-        until = pause_mailbox(connection, mailbox_id, timedelta(minutes=minutes), reason)
+        until = pause_mailbox(connection, mailbox_id, timedelta(minutes=minutes), reason, f"cli:{operator()}")
     if as_json:
         print_json({"mailbox_id": str(mailbox_id), "paused": True, "paused_until": until})
     else:
@@ -162,11 +167,13 @@ def _credentials(files: list[Path | None], address: str) -> bytes:
 
 
 def _secrets(runtime: Runtime) -> Secrets:
-    key = runtime.settings.secret_key
-    return Secrets(key.get_secret_value() if key else None)
+    return Secrets.of(runtime.settings)
 
 
 def _state(found: sync.SyncStatus) -> str:
-    if found.state is MailboxState.PAUSED and found.paused_until is not None:
-        return f"paused until {found.paused_until:%Y-%m-%d %H:%M} UTC"
-    return found.state.value.replace("_", " ")
+    said = found.state.value.replace("_", " ")
+    if found.state not in sync.HELD_BACK:
+        return said
+    until = "" if found.paused_until is None else f" until {clock(found.paused_until)}"
+    by = f" by {found.paused_by}" if found.paused_by and found.state is MailboxState.PAUSED else ""
+    return f"{said}{until}{by}"

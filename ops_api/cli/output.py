@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
 
 import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from ops_api.wording import ago, line_of, span
+
+__all__ = (
+    "ago", "line_of", "print_fields", "print_json", "print_table", "remark", "span", "to_stderr", "to_stdout",
+)  # fmt: skip
 
 _PIPE_WIDTH = 240
 
@@ -60,22 +65,3 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
         if value is not None:
             grid.add_row(name, escape(str(value)))
     to_stdout().print(grid)
-
-
-def ago(then: datetime | None, now: datetime) -> str | None:
-    """Return how long ago something was, in words; None when it never was."""
-    return None if then is None else f"{span(now - then)} ago"
-
-
-def span(duration: timedelta) -> str:
-    """Return a duration with its two largest units, such as "3 min 20 s"."""
-    seconds = max(0, round(duration.total_seconds()))
-    units = (("d", seconds // 86_400), ("h", seconds // 3600 % 24), ("min", seconds // 60 % 60), ("s", seconds % 60))
-    found = [f"{number} {unit}" for unit, number in units if number]
-    return " ".join(found[:2]) or "0 s"
-
-
-def line_of(said: str, limit: int = 160) -> str:
-    """Return the first line of a text, cut to `limit` characters."""
-    first = (said.strip().splitlines() or [""])[0]
-    return first if len(first) <= limit else first[: limit - 1] + "…"

@@ -102,7 +102,7 @@ def finish(proof: Proof, as_json: bool, compared: Comparison | None = None) -> N
 def _pages(source: MailSource) -> Iterator[list[str]]:
     cursor: str | None = None
     while True:
-        page = source.list_page(cursor, since=None, limit=_PAGE)
+        page = source.list_page(cursor, limit=_PAGE)
         yield [item.provider_id for item in page.items]
         cursor = page.next_cursor
         if cursor is None:

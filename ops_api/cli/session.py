@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -141,6 +142,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "FIELDPOST_BLOB_URL": settings.blob_url,
         "FIELDPOST_DATA_DIR": None if settings.data_dir is None else str(settings.data_dir),
         "FIELDPOST_SECRET_KEY": None if settings.secret_key is None else settings.secret_key.get_secret_value(),
+        "FIELDPOST_PREVIOUS_SECRET_KEYS": json.dumps(settings.previous_keys) if settings.previous_keys else None,
     }
     return environment() | {name: value for name, value in named.items() if value is not None}
 

@@ -2,72 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from sqlalchemy import Connection
 
-from dlq import reading
-from models.enums import MailboxState
-from models.queries import queue, summary, sync
+from models.enums import MailboxState, Provider
+from models.queries import summary, sync
+from models.queries.comparisons import Reconcile
+from models.queries.progress import Listing
+from ops_api import standing
 from ops_api.cli.options import AsJson, Data
-from ops_api.cli.output import ago, line_of, print_fields, print_json, print_table, span
+from ops_api.cli.output import ago, print_fields, print_json, print_table, span
 from ops_api.cli.session import begin, open_runtime
-from ops_api.cli.waiting import reason
+from ops_api.standing import Standing
+from ops_api.wording import clock, counted
 from pipeline.commands.mailboxes import find_mailbox
 
-#: Stages whose jobs are one message each.
-_CHAIN = ("fetch", "parse", "stitch", "routing")
-
 app = typer.Typer(add_completion=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything `status` tells, read in one transaction; `now` is the database's."""
-
-    now: datetime
-    mailboxes: Sequence[sync.SyncStatus]
-    listings: Mapping[UUID, sync.Listing]
-    waits: Sequence[queue.Wait]
-    blocked: Mapping[UUID, int]
-    letters: Mapping[UUID | None, int]
-    workers: Sequence[queue.LiveWorker]
-    per_minute: int
-
-    def remaining(self, mailbox: sync.SyncStatus) -> int:
-        """Return how many messages are known to be still on their way, those not listed yet by the estimate."""
-        jobs = (mailbox.queued_jobs_by_type, mailbox.running_jobs_by_type)
-        known = sum(by_type.get(stage, 0) for by_type in jobs for stage in _CHAIN)
-        listing = self.listings.get(mailbox.mailbox_id)
-        return known if listing is None else known + max(0, (listing.estimate or 0) - listing.listed)
-
-    def eta(self, mailbox: sync.SyncStatus) -> timedelta | None:
-        """Return when a mailbox is through: the rate is shared evenly by the mailboxes that have work."""
-        mine = self.remaining(mailbox)
-        if not mine or not self.per_minute:
-            return None
-        shared = sum(min(mine, self.remaining(other)) for other in self.mailboxes)
-        return timedelta(minutes=shared / self.per_minute)
-
-    def why(self, mailbox: sync.SyncStatus) -> list[str]:
-        """Return in words what holds a mailbox up; empty when nothing does."""
-        said = list(_state_reasons(mailbox))
-        said += [reason(wait, self.now) for wait in self.waits if wait.mailbox_id == mailbox.mailbox_id]
-        if self.blocked.get(mailbox.mailbox_id):
-            said.append(f"{self.blocked[mailbox.mailbox_id]} jobs are parked until a person acts")
-        if (mailbox.queued_jobs_by_type or mailbox.running_jobs_by_type) and not self.workers:
-            said.append("no worker is alive: run `fieldpost up`")
-        letters = self.letters.get(mailbox.mailbox_id)
-        if letters:
-            said.append(f"{letters} dead letters: see `fieldpost dlq groups --mailbox {mailbox.email}`")
-        if mailbox.last_sync_error and mailbox.state is MailboxState.ACTIVE:
-            said.append(f"the last reading failed: {line_of(mailbox.last_sync_error)}")
-        return said
 
 
 @app.command()
@@ -78,7 +32,8 @@ def status(
 ) -> None:
     """Show how mailboxes stand: state, lag, jobs by stage, rate over the last minute, time left, and why they wait.
 
-    With --json an object for one mailbox, an array for all.
+    For one mailbox also how far its listing is, how many ids came how far, gaps, and the last comparison with its
+    provider. With --json an object for one mailbox, an array for all.
 
     Example: fieldpost status support@example.org
 
@@ -86,67 +41,15 @@ def status(
     """
     settings, where = begin("status", data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
-        wanted = None if mailbox is None else find_mailbox(connection, mailbox)
-        found = _read(connection)
-    if wanted is None:
-        _show_all(found, as_json=as_json)
-        return
-    one = next(each for each in found.mailboxes if each.mailbox_id == wanted)
-    if as_json:
-        print_json(_as_json(found, one))
-    else:
-        _show_one(found, one)
+        if mailbox is None:
+            _show_all(standing.read(connection), as_json=as_json)
+            return
+        mailbox_id = find_mailbox(connection, mailbox)
+        found = standing.read(connection, [mailbox_id])
+        _show_one(connection, found, found.mailboxes[0], as_json=as_json)
 
 
-def _read(connection: Connection) -> Snapshot:
-    return Snapshot(
-        now=summary.database_time(connection),
-        mailboxes=sync.sync_status(connection),
-        listings=sync.listings(connection),
-        waits=queue.waits(connection),
-        blocked=queue.blocked(connection),
-        letters=reading.open_by_mailbox(connection),
-        workers=queue.live_workers(connection),
-        per_minute=queue.parsed_last_minute(connection),
-    )
-
-
-def _state_reasons(mailbox: sync.SyncStatus) -> list[str]:
-    if mailbox.state is MailboxState.AUTH_REQUIRED:
-        error = f" ({line_of(mailbox.last_sync_error)})" if mailbox.last_sync_error else ""
-        return [f"waits for authorization{error}: connect it again with `fieldpost mailbox add`"]
-    if mailbox.state is MailboxState.PAUSED and mailbox.paused_until is not None:
-        why = f" ({mailbox.pause_reason})" if mailbox.pause_reason else ""
-        return [f"paused until {mailbox.paused_until:%Y-%m-%d %H:%M} UTC{why}"]
-    return []
-
-
-def _as_json(found: Snapshot, mailbox: sync.SyncStatus) -> dict[str, object]:
-    listing, eta = found.listings.get(mailbox.mailbox_id), found.eta(mailbox)
-    return {
-        "mailbox": mailbox.email,
-        "mailbox_id": str(mailbox.mailbox_id),
-        "provider": mailbox.provider,
-        "state": mailbox.state,
-        "paused_until": mailbox.paused_until,
-        "cursor_known": mailbox.gmail_history_id is not None,
-        "last_full_sync_at": mailbox.last_full_sync_at,
-        "last_incremental_sync_at": mailbox.last_incremental_sync_at,
-        "last_sync_error": mailbox.last_sync_error,
-        "sync_lag_seconds": mailbox.sync_lag_seconds,
-        "backfill": None if listing is None else {"listed": listing.listed, "estimate": listing.estimate},
-        "queued": mailbox.queued_jobs_by_type,
-        "running": mailbox.running_jobs_by_type,
-        "remaining": found.remaining(mailbox),
-        "messages_last_minute": found.per_minute,
-        "eta_seconds": None if eta is None else round(eta.total_seconds()),
-        "dead_letters": found.letters.get(mailbox.mailbox_id, 0),
-        "live_workers": len(found.workers),
-        "why_slow": found.why(mailbox),
-    }
-
-
-def _show_all(found: Snapshot, *, as_json: bool) -> None:
+def _show_all(found: Standing, *, as_json: bool) -> None:
     if as_json:
         print_json([_as_json(found, mailbox) for mailbox in found.mailboxes])
         return
@@ -168,18 +71,29 @@ def _show_all(found: Snapshot, *, as_json: bool) -> None:
     print(f"{len(found.workers)} live workers, {found.per_minute} new messages in the last minute")
 
 
-def _show_one(found: Snapshot, mailbox: sync.SyncStatus) -> None:
-    listing = found.listings.get(mailbox.mailbox_id)
+def _show_one(connection: Connection, found: Standing, mailbox: sync.SyncStatus, *, as_json: bool) -> None:
+    mailbox_id = mailbox.mailbox_id
+    states = {state: number for state, number in summary.by_state(connection, mailbox_id).items() if number}
+    if as_json:
+        print_json(_as_json(found, mailbox) | {"by_state": states})
+        return
     print_fields(
         [
             ("mailbox", f"{mailbox.email} ({mailbox.provider})"),
-            ("state", mailbox.state.value.replace("_", " ")),
+            ("state", _state(mailbox)),
             ("last listed", ago(mailbox.last_full_sync_at, found.now)),
             ("last changes", ago(mailbox.last_incremental_sync_at, found.now)),
-            ("cursor", "known" if mailbox.gmail_history_id is not None else "none"),
-            ("listing", None if listing is None else f"{listing.listed} of about {listing.estimate or 'unknown'}"),
-            ("queued", _by_stage(mailbox.queued_jobs_by_type)),
-            ("running", _by_stage(mailbox.running_jobs_by_type)),
+            ("cursor", "known" if mailbox.has_cursor else "none"),
+            ("listing", _listing(found.listings.get(mailbox_id))),
+            ("window", _window(found.listings.get(mailbox_id))),
+            ("ids", _counts(states)),
+            ("to fetch", f"{found.to_fetch(mailbox_id):,}"),
+            ("gaps", _gaps(found, mailbox)),
+            ("compared", _compared(found, mailbox)),
+            ("announced", _announced(found, mailbox)),
+            ("queued", _counts(mailbox.queued_jobs_by_type)),
+            ("running", _counts(mailbox.running_jobs_by_type)),
+            ("allowed", _pace(found, mailbox)),
             ("rate", f"{found.per_minute} new messages in the last minute, all mailboxes"),
             ("time left", _eta(found, mailbox)),
             ("workers", f"{len(found.workers)} live"),
@@ -188,14 +102,129 @@ def _show_one(found: Snapshot, mailbox: sync.SyncStatus) -> None:
     )
 
 
-def _by_stage(jobs: Mapping[str, int]) -> str:
-    return ", ".join(f"{stage} {number}" for stage, number in sorted(jobs.items())) or "nothing"
+def _as_json(found: Standing, mailbox: sync.SyncStatus) -> dict[str, object]:
+    mailbox_id, eta = mailbox.mailbox_id, found.eta(mailbox)
+    gaps, compared = found.gaps.get(mailbox_id), found.compared.get(mailbox_id)
+    return {
+        "mailbox": mailbox.email,
+        "mailbox_id": str(mailbox_id),
+        "provider": mailbox.provider,
+        "state": mailbox.state,
+        "paused_until": mailbox.paused_until,
+        "paused_by": mailbox.paused_by,
+        "pause_reason": mailbox.pause_reason,
+        "failures_in_row": mailbox.failures_in_row,
+        "cursor_known": mailbox.has_cursor,
+        "last_full_sync_at": mailbox.last_full_sync_at,
+        "last_incremental_sync_at": mailbox.last_incremental_sync_at,
+        "last_sync_error": mailbox.last_sync_error,
+        "sync_lag_seconds": mailbox.sync_lag_seconds,
+        "backfill": _listing_as_json(found.listings.get(mailbox_id)),
+        "open_gaps": 0 if gaps is None else gaps.open + gaps.filling,
+        "last_reconcile": None if compared is None else compared_as_json(compared),
+        "queued": mailbox.queued_jobs_by_type,
+        "running": mailbox.running_jobs_by_type,
+        "to_fetch": found.to_fetch(mailbox_id),
+        "remaining": found.remaining(mailbox_id),
+        "messages_last_minute": found.per_minute,
+        "eta_seconds": None if eta is None else round(eta.total_seconds()),
+        "dead_letters": found.letters.get(mailbox_id, 0),
+        "live_workers": len(found.workers),
+        "why_slow": found.why(mailbox),
+    }
+
+
+def compared_as_json(found: Reconcile) -> dict[str, object]:
+    """Return a comparison as JSON values."""
+    return {
+        "reconcile_id": str(found.reconcile_id),
+        "scope": found.scope,
+        "since": found.since,
+        "asked_by": found.asked_by,
+        "finished_at": found.finished_at,
+        "listed": found.listed,
+        "missing": found.missing,
+        "vanished": found.vanished,
+        "relabelled": found.relabelled,
+    }
+
+
+def _listing_as_json(listing: Listing | None) -> dict[str, object] | None:
+    if listing is None:
+        return None
+    window = listing.window
+    return {
+        "reason": listing.reason,
+        "since": listing.since,
+        "listed": listing.listed,
+        "fresh": listing.fresh,
+        "estimate": listing.estimate,
+        "windows_done": listing.windows_done,
+        "restarts": listing.restarts,
+        "window": window and {"after": window.after_at, "before": window.before_at, "pages": window.pages},
+    }
+
+
+def _state(mailbox: sync.SyncStatus) -> str:
+    said = mailbox.state.value.replace("_", " ")
+    if mailbox.state is MailboxState.PAUSED and mailbox.paused_until is not None:
+        said += f" until {clock(mailbox.paused_until)} by {mailbox.paused_by or 'somebody'}"
+    if mailbox.failures_in_row:
+        said += f", {counted(mailbox.failures_in_row, 'failed reading')} in a row"
+    return said
+
+
+def _listing(listing: Listing | None) -> str | None:
+    if listing is None:
+        return None
+    estimate = "" if listing.estimate is None else f" of about {listing.estimate:,}"
+    since = "" if listing.since is None else f", back to {listing.since:%Y-%m-%d}"
+    return f"{listing.listed:,} ids{estimate}, {listing.fresh:,} new{since}"
+
+
+def _window(listing: Listing | None) -> str | None:
+    if listing is None or listing.window is None:
+        return None
+    window = listing.window
+    after = "the oldest mail" if window.after_at is None else clock(window.after_at)
+    before = "now" if window.before_at is None else clock(window.before_at)
+    return f"{after} to {before}, {counted(window.pages, 'page')}; {counted(listing.windows_done, 'window')} done"
+
+
+def _gaps(found: Standing, mailbox: sync.SyncStatus) -> str:
+    gaps = found.gaps.get(mailbox.mailbox_id)
+    return "none" if gaps is None else f"{gaps.open} open, {gaps.filling} being filled"
+
+
+def _compared(found: Standing, mailbox: sync.SyncStatus) -> str | None:
+    last = found.compared.get(mailbox.mailbox_id)
+    if last is None:
+        return None if mailbox.provider is Provider.FILES else "never"
+    return f"{ago(last.finished_at, found.now)} ({last.scope}): {counted(last.listed, 'id')}, {last.missing:,} missing"
+
+
+def _announced(found: Standing, mailbox: sync.SyncStatus) -> str | None:
+    watch = found.watched.get(mailbox.mailbox_id)
+    if watch is None:
+        return None
+    last = ago(watch.pushed_at, found.now) or "nothing yet"
+    until = "" if watch.expires_at is None else f", watched until {clock(watch.expires_at)}"
+    return f"{watch.state}: {last}{until}"
+
+
+def _pace(found: Standing, mailbox: sync.SyncStatus) -> str | None:
+    pace = found.pace(mailbox.mailbox_id)
+    return None if pace is None else f"{pace:,.0f} messages a minute by its budgets"
+
+
+def _counts(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(numbers.items())) or "nothing"
 
 
 def _lag(mailbox: sync.SyncStatus) -> str | None:
     return None if mailbox.sync_lag_seconds is None else span(timedelta(seconds=mailbox.sync_lag_seconds))
 
 
-def _eta(found: Snapshot, mailbox: sync.SyncStatus) -> str | None:
+def _eta(found: Standing, mailbox: sync.SyncStatus) -> str | None:
     eta = found.eta(mailbox)
     return None if eta is None else f"about {span(eta)}"

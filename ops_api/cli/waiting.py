@@ -14,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from models.enums import OccurrenceState
-from models.queries import queue, summary, sync
-from ops_api.cli.output import line_of, remark, span, to_stderr
+from models.queries import progress, queue, summary
+from ops_api.cli.output import remark, to_stderr
 from ops_api.cli.roles import Crew
 from ops_api.cli.session import Runtime
+from ops_api.standing import reason
 from pipeline.runtime.db import is_passing
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ def _look(runtime: Runtime, mailbox_id: UUID, total: int | None) -> tuple[dict[s
     with runtime.db.begin() as connection:
         states = summary.by_state(connection, mailbox_id)
         waits = queue.waits(connection, [mailbox_id])
-        listing = sync.listings(connection, [mailbox_id]).get(mailbox_id)
+        listing = progress.listings(connection, [mailbox_id]).get(mailbox_id)
         now = summary.database_time(connection)
     passed = {name: sum(states[state] for state in found) for name, found in _PASSED.items()}
     expected = total or (listing.estimate if listing else passed["listed"])
@@ -132,11 +133,3 @@ def why_waiting(waits: list[queue.Wait], now: datetime) -> str | None:
     """Say why jobs wait, in words; None when nothing waits longer than a moment."""
     long = [wait for wait in waits if wait.next_at - now > _SHORT]
     return "; ".join(reason(wait, now) for wait in long[:3]) or None
-
-
-def reason(wait: queue.Wait, now: datetime) -> str:
-    """Say what some jobs wait for and how long."""
-    what = f"{wait.jobs} {wait.stage} job{'s wait' if wait.jobs > 1 else ' waits'} {span(wait.next_at - now)} more"
-    if wait.error is None:
-        return f"{what}: the mailbox is paused or its provider asks for patience"
-    return f"{what} after an error ({line_of(wait.error)})"

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
 from models.enums import MailboxState, Provider
 from models.queries import overview
-from models.queries.sync import SyncStatus, sync_status
+from models.queries.sync import HELD_BACK, SyncStatus
 from ops_api.dependencies import OwnMailbox, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 from ops_api.job_types import by_type, type_of
@@ -34,9 +34,10 @@ class MailboxAnswer(BaseModel):
     provider: Provider
     email_address: str
     state: MailboxState
-    is_enabled: bool = Field(description="False while it must be connected again.")
+    is_enabled: bool = Field(description="False while a person must act before it is read.")
     paused_until: datetime | None
     pause_reason: str | None
+    paused_by: str | None = Field(description="A person, or `breaker`.")
     created_at: datetime
 
 
@@ -55,6 +56,7 @@ class SyncAnswer(BaseModel):
     is_enabled: bool
     paused_until: datetime | None
     pause_reason: str | None
+    paused_by: str | None = Field(description="A person, or `breaker`.")
     gmail_history_id: int | None
     last_full_sync_at: datetime | None
     last_incremental_sync_at: datetime | None
@@ -71,6 +73,7 @@ class PausedAnswer(BaseModel):
     paused: Literal[True] = True
     paused_until: datetime
     pause_reason: str
+    paused_by: str
 
 
 class ResumedAnswer(BaseModel):
@@ -90,9 +93,10 @@ def list_mailboxes(session: SignedIn, connection: Transaction) -> list[MailboxAn
             provider=mailbox.provider,
             email_address=mailbox.address,
             state=mailbox.state,
-            is_enabled=mailbox.state is not MailboxState.AUTH_REQUIRED,
+            is_enabled=mailbox.state not in (MailboxState.AUTH_REQUIRED, MailboxState.BLOCKED),
             paused_until=mailbox.paused_until,
-            pause_reason=mailbox.state_reason if mailbox.state is MailboxState.PAUSED else None,
+            pause_reason=mailbox.state_reason if mailbox.state in HELD_BACK else None,
+            paused_by=mailbox.paused_by if mailbox.state in HELD_BACK else None,
             created_at=mailbox.created_at,
         )
         for mailbox in overview.mailboxes_of(connection, session.org_id)
@@ -115,20 +119,17 @@ def history(mailbox_id: OwnMailbox, connection: Transaction) -> EnqueuedAnswer:
     return EnqueuedAnswer(job_type=type_of("history"), job_id=sync.request_history(connection, mailbox_id))
 
 
-@router.get("/mailboxes/{mailbox_id}/sync/status")
-def status(mailbox_id: OwnMailbox, session: SignedIn, connection: Transaction) -> SyncAnswer:
-    """Return how the mailbox's synchronisation stands."""
-    (found,) = sync_status(connection, [mailbox_id], session.org_id)
-    return SyncAnswer(**sync_fields(found))
-
-
 @router.post("/mailboxes/{mailbox_id}/sync/pause")
 def pause(
-    mailbox_id: OwnMailbox, connection: Transaction, minutes: Minutes = 30, reason: Reason = "paused by an operator"
+    mailbox_id: OwnMailbox,
+    session: SignedIn,
+    connection: Transaction,
+    minutes: Minutes = 30,
+    reason: Reason = "paused by an operator",
 ) -> PausedAnswer:
-    """Stop reading the mailbox for a while; nothing is lost, it goes on by itself. 409 while it must be connected."""
-    until = sync.pause(connection, mailbox_id, timedelta(minutes=minutes), reason)
-    return PausedAnswer(mailbox_id=mailbox_id, paused_until=until, pause_reason=reason)
+    """Stop reading the mailbox for a while; nothing is lost, it goes on by itself. 409 while a person must act."""
+    until = sync.pause(connection, mailbox_id, timedelta(minutes=minutes), reason, session.email)
+    return PausedAnswer(mailbox_id=mailbox_id, paused_until=until, pause_reason=reason, paused_by=session.email)
 
 
 @router.post("/mailboxes/{mailbox_id}/sync/resume")
@@ -145,6 +146,7 @@ def sync_fields(found: SyncStatus) -> dict[str, Any]:
         "is_enabled": found.is_enabled,
         "paused_until": found.paused_until,
         "pause_reason": found.pause_reason,
+        "paused_by": found.paused_by,
         "gmail_history_id": found.gmail_history_id,
         "last_full_sync_at": found.last_full_sync_at,
         "last_incremental_sync_at": found.last_incremental_sync_at,

@@ -9,13 +9,16 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
-from models.enums import Provider
+from actors.schedules import declared
+from models.enums import Provider, SlotOutcome
 from models.queries import overview
 from models.queries.collisions import collision_groups
 from models.queries.sync import sync_status
-from ops_api.dependencies import SignedIn, Transaction
+from ops_api.dependencies import Provided, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 from ops_api.routes.mailboxes import SyncAnswer, sync_fields
+from ops_api.slots import standings
+from pipeline.core.slots import CatchUp
 
 router = APIRouter(route_class=GuardedRoute, tags=["ops"])
 
@@ -67,6 +70,30 @@ class OverviewAnswer(BaseModel):
     avg_sync_lag_seconds: float | None
 
 
+class ScheduleStanding(BaseModel):
+    """One schedule: its cron expression in UTC, its newest slot, the next one, and what was missed lately."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    about: str
+    cron: str
+    catch_up: CatchUp
+    last_slot_at: datetime | None
+    last_outcome: SlotOutcome | None
+    last_jobs: int | None
+    last_taken_at: datetime | None
+    next_slot_at: datetime
+    is_overdue: bool
+    missed_last_7_days: int
+
+
+class ScheduleStandings(BaseModel):
+    """Every schedule of the installation."""
+
+    items: list[ScheduleStanding]
+
+
 @router.get("/ops/mailboxes/sync")
 def mailboxes_sync(session: SignedIn, connection: Transaction) -> MailboxSyncs:
     """Return how the synchronisation of every mailbox stands."""
@@ -96,3 +123,10 @@ def collisions(
 def metrics_overview(session: SignedIn, connection: Transaction) -> OverviewAnswer:
     """Return the organization's figures."""
     return OverviewAnswer.model_validate(overview.overview(connection, session.org_id))
+
+
+@router.get("/ops/schedule")
+def schedule(services: Provided, _: SignedIn, connection: Transaction) -> ScheduleStandings:
+    """Return how the schedules stand: last slot, next slot, and slots missed within the last 7 days."""
+    found = standings(connection, declared(services.settings))
+    return ScheduleStandings(items=[ScheduleStanding.model_validate(one) for one in found])

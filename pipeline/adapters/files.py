@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.adapters.blob_codec import MAX_CONTENT_BYTES
 from pipeline.adapters.file_index import FileIndex, Place, provider_id_of
 from pipeline.adapters.inventory import Inventory, inspect
-from pipeline.adapters.mbox import Span, read_message, separator_date
-from pipeline.ports import Changes, Fetched, Listed, Missed, Page, Profile
+from pipeline.adapters.mbox import Span as Stretch
+from pipeline.adapters.mbox import read_message, separator_date
+from pipeline.ports import ALL, Changes, Fetched, Label, Listed, Missed, Page, Profile, Span, Watch
 from pipeline.runtime.errors import FieldpostError, Gone, PageExpired, Permanent, Transient, UserError
 
 
@@ -22,9 +23,12 @@ class FileSource:
 
     The id of a message is 40 hex digits of the SHA-256 of its bytes, so the same file imported from another path names
     the same ids; the N-th identical copy inside one container adds `.N`. Files have no history: the profile has no
-    cursor and `changes` is `Permanent`. `since` does not narrow a listing: a file says too little about dates
-    to leave a message out. Paths that are wrong raise `UserError` from `inspect`, `prepare` and `list_page`.
+    cursor, and `changes`, `watch` and `wait_for_news` are `Permanent`. They have no labels, and a span does not narrow
+    a listing: a file says too little about dates to leave a message out. Paths that are wrong raise `UserError` from
+    `inspect`, `prepare` and `list_page`.
     """
+
+    has_dates = False
 
     def __init__(self, paths: Sequence[Path], spool: Path, *, address: str = "") -> None:
         self._paths = tuple(paths)
@@ -44,19 +48,28 @@ class FileSource:
         """Return the address given at creation, and no cursor."""
         return Profile(self._address, None)
 
-    def list_page(self, cursor: str | None, *, since: datetime | None, limit: int) -> Page:  # noqa: ARG002 - see the class
+    def list_page(
+        self,
+        cursor: str | None,
+        *,
+        span: Span = ALL,  # noqa: ARG002 - see the class
+        limit: int,
+        label_id: str | None = None,
+    ) -> Page:
         """Return one page, newest first: the reverse of the order in the container.
 
         A cursor names the last message listed, so it stands when files grow between pages, also in another process;
-        `PageExpired` when that message is no longer there.
+        `PageExpired` when that message is no longer there. Nothing carries a label.
         """
+        if label_id is not None:
+            return Page((), None, 0)
         index = self._current_index(cursor is None)
         start = len(index) if cursor is None else _resume(index, cursor)
         stop = max(0, start - max(1, limit))
         items = [index.listed(entry) for entry in range(start - 1, stop - 1, -1)]
         return Page(items, f"{stop}:{index.provider_id(stop)}" if stop else None, len(index))
 
-    def changes(self, cursor: int, page: str | None) -> Changes:  # noqa: ARG002 - the port's signature
+    def changes(self, cursor: str, page: str | None) -> Changes:  # noqa: ARG002 - the port's signature
         """Raise `Permanent`: files have no history."""
         raise Permanent("mail in files has no history; import the files again to find what is new")
 
@@ -65,6 +78,18 @@ class FileSource:
         with _Reader() as reader:
             finder = _Finder(self._current_index)
             return [_fetch(reader, finder, item) for item in items]
+
+    def labels(self) -> Sequence[Label]:
+        """Return none: files carry no labels."""
+        return ()
+
+    def watch(self, topic: str) -> Watch:  # noqa: ARG002 - the port's signature
+        """Raise `Permanent`: files announce nothing."""
+        raise Permanent("mail in files announces nothing; import the files again to find what is new")
+
+    def wait_for_news(self, duration: timedelta) -> bool:  # noqa: ARG002 - the port's signature
+        """Raise `Permanent`: files cannot be waited on."""
+        raise Permanent("mail in files cannot be waited on; import the files again to find what is new")
 
     def close(self) -> None:
         """Forget the index; no file stays open between calls."""
@@ -99,7 +124,7 @@ class _Reader:
                 return _bounded(file, place.path), _time_of(place.path)
         return self._read_span(place.path, place.span)
 
-    def _read_span(self, path: Path, span: Span) -> tuple[bytes, datetime]:
+    def _read_span(self, path: Path, span: Stretch) -> tuple[bytes, datetime]:
         if path not in self._files:
             self._files[path] = self._stack.enter_context(path.open("rb")), _time_of(path)
         file, changed_at = self._files[path]

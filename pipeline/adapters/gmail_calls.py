@@ -1,11 +1,13 @@
-"""Single calls of the Gmail API: one connection per thread, short blips tried again, every call counted."""
+"""Single calls of the Gmail API: paid before they are made, on kept connections, short blips tried again."""
 
 from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from queue import Empty, LifoQueue
 from typing import Any, TypeVar
 
 import httplib2
@@ -18,9 +20,11 @@ from googleapiclient.errors import HttpError
 from googleapiclient.http import HttpRequest
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from pipeline.adapters.gmail_errors import from_answer, from_auth
+from pipeline.adapters.gmail_errors import decided, from_auth
+from pipeline.adapters.gmail_refusals import read as read_refusal
+from pipeline.adapters.meter import Payer
 from pipeline.ports import Clock
-from pipeline.runtime.errors import Throttled, Transient
+from pipeline.runtime.errors import FieldpostError, Throttled, Transient
 
 TIMEOUT_SECONDS = 30
 TRIES = 3
@@ -32,7 +36,7 @@ Value = TypeVar("Value")
 
 
 class GmailCalls:
-    """Makes calls for one mailbox. May be shared by threads.
+    """Makes calls for one mailbox, each paid for by its meter. May be shared by threads.
 
     `on_call(method, status, units)` hears of every try: the status is the HTTP code, `network` when no answer came,
     `broken` when it could not be understood, `auth` when no token was to be had; a refused call costs no units.
@@ -43,16 +47,15 @@ class GmailCalls:
         credentials: Credentials,
         endpoint: str | None,
         clock: Clock,
-        costs: Mapping[str, int],
+        meter: Payer,
         on_call: OnCall | None,
     ) -> None:
         self._credentials = _OneRenewal(credentials)
         self._clock = clock
-        self._costs = costs
+        self._meter = meter
         self._on_call = on_call
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._connections: list[AuthorizedHttp] = []
+        #: The newest goes first: as many stay in use as there are calls at once.
+        self._idle: LifoQueue[AuthorizedHttp] = LifoQueue()
         options = {"api_endpoint": endpoint} if endpoint else {}
         service = build("gmail", "v1", http=httplib2.Http(), static_discovery=True, client_options=options)
         # Making these objects costs more than a call does, so it is done once.
@@ -67,51 +70,82 @@ class GmailCalls:
             reraise=True,
         )
 
-    def call(self, method: str, request: HttpRequest, read: Callable[[Answer], Value]) -> Value:
-        """Return what `read` makes of the answer; errors of the tree otherwise. Only blips are tried again."""
-        value: Value = self._retrying(self._once, method, request, read)
+    def call(self, method: str, request: HttpRequest, read: Callable[[Answer], Value], *, wanted: int = 1) -> Value:
+        """Return what `read` makes of the answer; errors of the tree otherwise. Only blips are tried again.
+
+        `wanted` is how many calls of the method will be made now, this one included. Raises `OutOfBudget` without a
+        call when the meter does not pay.
+        """
+        value: Value = self._retrying(self._once, method, request, read, wanted)
         return value
 
     def close(self) -> None:
-        """Close the connections of all threads; the next call opens new ones."""
-        with self._lock:
-            for connection in self._connections:
-                connection.close()
+        """Close the connections that no call uses; the next call opens new ones."""
+        with suppress(Empty):
+            while True:
+                self._idle.get_nowait().close()
 
-    def _once(self, method: str, request: HttpRequest, read: Callable[[Answer], Value]) -> Value:
-        status, units = "200", self._costs.get(method, 0)
+    def _once(self, method: str, request: HttpRequest, read: Callable[[Answer], Value], wanted: int) -> Value:
+        paid = self._meter.pay(method, wanted)
         try:
-            return read(request.execute(http=self._connection()))
-        except HttpError as error:
-            status = str(error.resp.status)
-            refused = from_answer(error, method, self._clock.now())
-            units = 0 if isinstance(refused, Throttled) else units
-            raise refused from error
-        except GoogleAuthError as error:
-            status, units = "auth", 0
-            raise from_auth(error, method) from error
-        except (OSError, http.client.HTTPException, httplib2.HttpLib2Error, GoogleClientError) as error:
-            status = "network"
-            # A connection that failed half-way may still hold bytes of the old answer.
-            self._connection().close()
-            raise Transient(f"Gmail {method} gave no answer: {error or type(error).__name__}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            status = "broken"
-            raise Transient(f"Gmail {method} gave an answer that cannot be understood: {error}") from error
-        finally:
-            if self._on_call is not None:
-                self._on_call(method, status, units)
+            value, size = self._answered(method, request, read)
+        except _Failed as failed:
+            self._meter.tell(paid, failed.error, is_told=failed.is_told)
+            self._count(method, failed.status, 0 if failed.is_free else paid.units)
+            raise failed.error from failed.__cause__
+        self._meter.tell(paid, None, size=size)
+        self._count(method, "200", paid.units)
+        return value
 
-    def _connection(self) -> AuthorizedHttp:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = AuthorizedHttp(
-                self._credentials, http=httplib2.Http(timeout=TIMEOUT_SECONDS), max_refresh_attempts=1
-            )
-            self._local.connection = connection
-            with self._lock:
-                self._connections.append(connection)
-        return connection
+    def _answered(self, method: str, request: HttpRequest, read: Callable[[Answer], Value]) -> tuple[Value, int]:
+        """Return what was read, and how many bytes of mail came."""
+        try:
+            with self._connection() as connection:
+                answer: Answer = request.execute(http=connection)
+            return read(answer), len(answer.get("raw", ""))
+        except HttpError as error:
+            refusal = read_refusal(error, method, self._clock.now())
+            refused = decided(refusal)
+            is_free = isinstance(refused, Throttled)
+            raise _Failed(refused, refusal.status, is_free=is_free, is_told=refusal.retry_after is not None) from error
+        except GoogleAuthError as error:
+            raise _Failed(from_auth(error, method, self._clock.now()), "auth", is_free=True) from error
+        except (OSError, http.client.HTTPException, httplib2.HttpLib2Error, GoogleClientError) as error:
+            said = Transient(f"Gmail {method} gave no answer: {error or type(error).__name__}")
+            raise _Failed(said, "network") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            said = Transient(f"Gmail {method} gave an answer that cannot be understood: {error}")
+            raise _Failed(said, "broken") from error
+
+    def _count(self, method: str, status: str, units: int) -> None:
+        if self._on_call is not None:
+            self._on_call(method, status, units)
+
+    @contextmanager
+    def _connection(self) -> Iterator[AuthorizedHttp]:
+        """Lend a connection for one call; one that failed half-way may hold bytes of an old answer and is closed."""
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            http = httplib2.Http(timeout=TIMEOUT_SECONDS)
+            connection = AuthorizedHttp(self._credentials, http=http, max_refresh_attempts=1)
+        try:
+            yield connection
+        except HttpError:
+            self._idle.put(connection)
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.put(connection)
+
+
+class _Failed(Exception):
+    """One try that failed: the error of the tree, the status it is counted under, and what it costs."""
+
+    def __init__(self, error: FieldpostError, status: str, *, is_free: bool = False, is_told: bool = False) -> None:
+        super().__init__(status)
+        self.error, self.status, self.is_free, self.is_told = error, status, is_free, is_told
 
 
 class _OneRenewal:

@@ -33,6 +33,19 @@ def load(data: Mapping[str, object], *, subject: str | None = None) -> Credentia
     raise UserError(f"these credentials are of no known kind (type is {kind!r}): give {_KINDS}")
 
 
+def project_of(data: Mapping[str, object]) -> str:
+    """Return the Cloud project whose quota pays for calls with these credentials.
+
+    A service account's own, or that of the OAuth client, which its id begins with; an id without it stands for itself.
+    """
+    named = data.get("project_id") if data.get("type") == "service_account" else data.get("quota_project_id")
+    if isinstance(named, str) and named:
+        return named
+    client = str(data.get("client_id") or "unknown").split(".", 1)[0]
+    number = client.split("-", 1)[0]
+    return number if number.isdecimal() else client
+
+
 def _authorized_user(data: Mapping[str, object]) -> Credentials:
     field = _Fields(data, "authorized_user")
     # The library's own reader of such files ignores their token address. No scopes are asked for: a renewal gives those

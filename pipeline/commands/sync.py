@@ -10,26 +10,20 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from models.enums import JobState, Lane, MailboxState, Provider
-from pipeline.runtime import ledger
+from pipeline.runtime import ledger, listing
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.jobs import Emit
 
-_MAILBOX = text("SELECT id, org_id, address, provider, state, history_id FROM mailboxes WHERE id = :id FOR UPDATE")
-_LIST = text("""
-    INSERT INTO backfills (mailbox_id, since) VALUES (:id, :since)
-        ON CONFLICT (mailbox_id) WHERE state = 'running'
-        DO UPDATE SET since = CASE WHEN backfills.since IS NULL OR excluded.since IS NULL THEN NULL
-                                   ELSE least(backfills.since, excluded.since) END,
-                      cursor = CASE WHEN backfills.since IS NOT NULL
-                                     AND (excluded.since IS NULL OR excluded.since < backfills.since)
-                                    THEN NULL ELSE backfills.cursor END
-""")
+_MAILBOX = text("SELECT id, org_id, address, provider, state, sync_cursor FROM mailboxes WHERE id = :id FOR UPDATE")
 _PAUSE = text("""
-    UPDATE mailboxes SET state = 'paused', state_reason = :reason, paused_until = now() + :duration
-     WHERE id = :id AND state <> 'auth_required' RETURNING paused_until
+    UPDATE mailboxes SET state = 'paused', state_reason = :reason, paused_until = now() + :duration, paused_at = now(),
+                         paused_by = :actor
+     WHERE id = :id AND state NOT IN ('auth_required', 'blocked') RETURNING paused_until
 """)
 _RESUME = text("""
-    UPDATE mailboxes SET state = 'active', state_reason = NULL, paused_until = NULL WHERE id = :id AND state <> 'active'
+    UPDATE mailboxes SET state = 'active', state_reason = NULL, paused_until = NULL, paused_at = NULL, paused_by = NULL,
+                         failures_in_row = 0, trips = 0
+     WHERE id = :id AND state <> 'active'
 """)
 _JOB = text("SELECT id, state FROM jobs WHERE stage = :stage AND key = :key")
 
@@ -42,7 +36,7 @@ class Mailbox:
     address: str
     provider: Provider
     state: MailboxState
-    history_id: int | None
+    cursor: str | None
 
 
 def request_backfill(connection: Connection, mailbox_id: UUID, since: datetime | None = None) -> int | None:
@@ -51,7 +45,7 @@ def request_backfill(connection: Connection, mailbox_id: UUID, since: datetime |
     While one is running this joins it, reaching further back when asked. A paused mailbox keeps the wish.
     """
     mailbox = _locked(connection, mailbox_id)
-    connection.execute(_LIST, {"id": mailbox_id, "since": since})
+    listing.ask(connection, mailbox_id, since=since)
     return _put(connection, "backfill", mailbox.org_id, mailbox_id, Lane.BACKFILL)
 
 
@@ -63,14 +57,17 @@ def request_history(connection: Connection, mailbox_id: UUID) -> int | None:
     return _put(connection, "history", mailbox.org_id, mailbox_id, Lane.LIVE)
 
 
-def pause(connection: Connection, mailbox_id: UUID, duration: timedelta, reason: str) -> datetime:
-    """Stop reading a mailbox for a while; nothing is lost meanwhile. Returns when it goes on by itself."""
+def pause(connection: Connection, mailbox_id: UUID, duration: timedelta, reason: str, actor: str) -> datetime:
+    """Stop reading a mailbox for a while; nothing is lost meanwhile. Returns when it goes on by itself.
+
+    Who paused it and why is kept and shown. What is asked for meanwhile is kept, too.
+    """
     _locked(connection, mailbox_id)
     until = connection.execute(
-        _PAUSE, {"id": mailbox_id, "duration": duration, "reason": reason or "paused by an operator"}
+        _PAUSE, {"id": mailbox_id, "duration": duration, "reason": reason or "no reason given", "actor": actor}
     ).scalar_one_or_none()
     if until is None:
-        raise UserError("the mailbox waits for authorization and reads nothing; connect it again instead of pausing it")
+        raise UserError("the mailbox waits for a person and reads nothing; connect it again instead of pausing it")
     found: datetime = until
     return found
 
@@ -81,7 +78,7 @@ def resume(connection: Connection, mailbox_id: UUID) -> int | None:
     connection.execute(_RESUME, {"id": mailbox_id})
     ledger.unblock(connection, mailbox_id)
     ledger.hasten(connection, mailbox_id)
-    if mailbox.provider == Provider.FILES or mailbox.history_id is None:
+    if mailbox.provider == Provider.FILES or mailbox.cursor is None:
         return None
     return _put(connection, "history", mailbox.org_id, mailbox_id, Lane.LIVE)
 
@@ -90,7 +87,7 @@ def _locked(connection: Connection, mailbox_id: UUID) -> Mailbox:
     row = connection.execute(_MAILBOX, {"id": mailbox_id}).one_or_none()
     if row is None:
         raise UserError(f"unknown mailbox {mailbox_id}")
-    return Mailbox(row.org_id, row.address, Provider(row.provider), MailboxState(row.state), row.history_id)
+    return Mailbox(row.org_id, row.address, Provider(row.provider), MailboxState(row.state), row.sync_cursor)
 
 
 def _put(connection: Connection, stage: str, org_id: UUID, mailbox_id: UUID, lane: Lane) -> int | None:

@@ -4,7 +4,10 @@ FieldpostError
 ├── UserError            bad input of a person: the text says what to do; exit code 2 or HTTP 400
 ├── Transient            passes by itself: retried with backoff, costs an attempt
 │   └── Throttled        the provider asks for patience: again after `retry_after`, costs no attempt
+│       └── OutOfBudget  no call was made: the mailbox's budget does not allow it yet
 ├── NeedsAuthorization   a person must reconnect the mailbox: its jobs wait, no attempt is charged
+├── Forbidden            the domain forbids it: its jobs wait until an administrator and a person act
+├── Suspended            the provider closed the mailbox: asked again each hour, opens by itself
 ├── CursorExpired        the provider forgot the history cursor: bounded resync
 ├── PageExpired          the provider forgot the page token: the listing starts again
 └── Permanent            will never work: dead letter at once
@@ -14,6 +17,7 @@ FieldpostError
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 
 
 class FieldpostError(Exception):
@@ -28,16 +32,40 @@ class Transient(FieldpostError):
     """Passes by itself; the runner tries again with backoff."""
 
 
+class Reach(StrEnum):
+    """What must rest when a provider asks for patience."""
+
+    CALLS = "calls"  #: too many at once: fewer at a time will pass
+    BYTES = "bytes"  #: the mailbox's bandwidth: listing and history may go on
+    MAILBOX = "mailbox"
+    PROJECT = "project"
+
+
 class Throttled(Transient):
     """The provider asks for patience; nothing is charged for waiting."""
 
-    def __init__(self, message: str, retry_after: timedelta = timedelta(seconds=1)) -> None:
+    def __init__(
+        self, message: str, retry_after: timedelta = timedelta(seconds=1), reach: Reach = Reach.MAILBOX
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.reach = reach
+
+
+class OutOfBudget(Throttled):
+    """No call was made: our own budget does not allow it before `retry_after`."""
 
 
 class NeedsAuthorization(FieldpostError):
     """The mailbox must be connected again by a person."""
+
+
+class Forbidden(FieldpostError):
+    """The mailbox must not be read until its domain allows it."""
+
+
+class Suspended(FieldpostError):
+    """The provider closed the mailbox for now; it is asked again from time to time."""
 
 
 class CursorExpired(FieldpostError):

@@ -48,6 +48,12 @@ class Emit:
     trace_id: str
     args: Mapping[str, Any] = field(default_factory=dict)
     delay: timedelta = timedelta(0)
+    #: It waits for its mailbox's budget before it is ready.
+    is_held: bool = False
+
+    def in_lane(self, lane: Lane) -> Emit:
+        """Return the same step in another lane, at its front."""
+        return replace(self, lane=lane, place=0)
 
     def after(self, delay: timedelta) -> Emit:
         """Return the same step, due `delay` from now."""

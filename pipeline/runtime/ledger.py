@@ -1,11 +1,13 @@
 """The ledger: jobs are rows, claimed in batches under a fence and settled in the transaction of their effects.
 
         put ──────────────► ready ──── claim (attempt + 1) ────► running ──── settle ────► (row leaves)
-                              ▲  ▲                                 │ │ │
-              promote, at due │  │ reclaim: lease over, worker gone│ │ └── bury ────► dead ── revive ──► ready
-                              │  └─────────────────────────────────┘ │
-                           waiting ◄──────── failed, again ──────────┤
-                           blocked ◄──────── a person must act ──────┘
+         │                    ▲  ▲                                 │ │ │
+         │    promote, at due │  │ reclaim: lease over, worker gone│ │ └── bury ────► dead ── revive ──► ready
+         │                    │  └─────────────────────────────────┘ │
+         │                 waiting ◄──────── failed, again ──────────┤
+         │                 blocked ◄──────── a person must act ──────┤
+         └──────────────►   held   ◄──────── out of budget ──────────┘
+                              └── let go by the pump (`pipeline.runtime.pump`) ──► ready
 
 A finished row leaves the table: the domain rows are the memory, so the cost per message stays flat as the archive
 grows. All times are the database's. The fence is `(id, attempt, worker)`: a late twin finds another attempt and
@@ -40,11 +42,12 @@ _JOB_COLUMNS = "id, stage, key, org_id, mailbox_id, lane, place, attempt, failur
 _PUT = text("""
     INSERT INTO jobs (stage, key, org_id, mailbox_id, lane, place, trace_id, args, state, run_at)
     SELECT stage, key, org_id, mailbox_id, lane, place, trace_id, args,
-           CASE WHEN delay > 0 THEN 'waiting' ELSE 'ready' END, now() + make_interval(secs => delay)
+           CASE WHEN delay > 0 THEN 'waiting' WHEN is_held THEN 'held' ELSE 'ready' END,
+           now() + make_interval(secs => delay)
       FROM unnest(CAST(:stages AS text[]), CAST(:keys AS text[]), CAST(:orgs AS uuid[]), CAST(:mailboxes AS uuid[]),
                   CAST(:lanes AS text[]), CAST(:places AS bigint[]), CAST(:traces AS text[]), CAST(:args AS jsonb[]),
-                  CAST(:delays AS float8[]))
-        AS t(stage, key, org_id, mailbox_id, lane, place, trace_id, args, delay)
+                  CAST(:delays AS float8[]), CAST(:held AS bool[]))
+        AS t(stage, key, org_id, mailbox_id, lane, place, trace_id, args, delay, is_held)
      ORDER BY stage, key
         ON CONFLICT (stage, key) DO UPDATE SET is_wanted = true WHERE jobs.state = 'running'
     RETURNING stage, lane, state
@@ -96,6 +99,11 @@ _POSTPONE = text("""
 
 _BLOCK = text("""
     UPDATE jobs SET state = 'blocked', lease_until = NULL, worker = NULL, is_wanted = false, is_suspect = false
+     WHERE id = ANY(CAST(:ids AS bigint[]))
+""")
+
+_HOLD_BACK = text("""
+    UPDATE jobs SET state = 'held', lease_until = NULL, worker = NULL, is_wanted = false, is_suspect = false
      WHERE id = ANY(CAST(:ids AS bigint[]))
 """)
 
@@ -158,6 +166,10 @@ _UNBLOCK = text("""
 
 
 _HASTEN = text("UPDATE jobs SET run_at = now() WHERE mailbox_id = :mailbox AND state = 'waiting'")
+_HASTEN_STAGE = text("""
+    UPDATE jobs SET run_at = now(), state = 'ready'
+     WHERE stage = :stage AND key = ANY(CAST(:keys AS text[])) AND state IN ('waiting', 'blocked')
+""")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -225,6 +237,7 @@ def put(connection: Connection, emits: Sequence[Emit]) -> set[Line]:
             "traces": [emit.trace_id for emit in values],
             "args": [orjson.dumps(emit.args).decode() if emit.args else None for emit in values],
             "delays": [emit.delay.total_seconds() for emit in values],
+            "held": [emit.is_held for emit in values],
         },
     )
     return _lines(row for row in rows if row.state == "ready")
@@ -293,6 +306,12 @@ def block(connection: Connection, job_ids: Sequence[int]) -> None:
         connection.execute(_BLOCK, {"ids": list(job_ids)})
 
 
+def hold_back(connection: Connection, job_ids: Sequence[int]) -> None:
+    """Put held rows back behind their mailbox's budget; the pump lets them go again."""
+    if job_ids:
+        connection.execute(_HOLD_BACK, {"ids": list(job_ids)})
+
+
 def unblock(connection: Connection, mailbox_id: UUID) -> set[Line]:
     """Make every parked job of a mailbox ready again."""
     return _lines(connection.execute(_UNBLOCK, {"mailbox": mailbox_id}))
@@ -301,6 +320,12 @@ def unblock(connection: Connection, mailbox_id: UUID) -> set[Line]:
 def hasten(connection: Connection, mailbox_id: UUID) -> None:
     """Make every waiting job of a mailbox due now."""
     connection.execute(_HASTEN, {"mailbox": mailbox_id})
+
+
+def hasten_stage(connection: Connection, stage: str, mailbox_ids: Sequence[UUID]) -> None:
+    """Make a stage's waiting and parked jobs of some mailboxes due now."""
+    if mailbox_ids:
+        connection.execute(_HASTEN_STAGE, {"stage": stage, "keys": [str(one) for one in mailbox_ids]})
 
 
 def renew(connection: Connection, job_ids: Sequence[int], *, worker: int, lease: timedelta) -> None:

@@ -14,7 +14,7 @@ from models.enums import MailboxState
 from pipeline.ports import MailboxRef
 
 _LOAD = text("""
-    SELECT id, org_id, address, provider, state, state_reason, paused_until, source, credentials, history_id,
+    SELECT id, org_id, address, provider, state, state_reason, paused_until, source, credentials, project, sync_cursor,
            last_incremental_sync_at, now() AS now
       FROM mailboxes WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
@@ -29,7 +29,7 @@ class Mailbox:
     state: MailboxState
     state_reason: str | None
     paused_until: datetime | None
-    history_id: int | None
+    cursor: str | None
     last_incremental_sync_at: datetime | None
     now: datetime
 
@@ -41,12 +41,12 @@ def load_mailboxes(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Ma
 
 def _mailbox(row: Row[Any]) -> Mailbox:
     return Mailbox(
-        ref=MailboxRef(row.id, row.address, row.provider, row.source, row.credentials),
+        ref=MailboxRef(row.id, row.address, row.provider, row.source, row.credentials, row.project),
         org_id=row.org_id,
         state=MailboxState(row.state),
         state_reason=row.state_reason,
         paused_until=row.paused_until,
-        history_id=row.history_id,
+        cursor=row.sync_cursor,
         last_incremental_sync_at=row.last_incremental_sync_at,
         now=row.now,
     )

@@ -41,6 +41,12 @@ class Metrics:
         self.provider_units = Counter(
             "fieldpost_provider_units", "Quota units spent at providers.", ["method"], registry=self.registry
         )
+        self.announcements = Counter(
+            "fieldpost_announcements",
+            "Announcements of providers heard by listening, by what they named (mailbox, unknown, nothing).",
+            ["named"],
+            registry=self.registry,
+        )
         self.reclaimed = Counter(
             "fieldpost_reclaimed_jobs",
             "Jobs taken back from dead or silent workers.",
@@ -49,4 +55,10 @@ class Metrics:
         )
         self.doorbells = Counter(
             "fieldpost_doorbells", "Doorbells sent, by result (rung, lost).", ["result"], registry=self.registry
+        )
+        self.slots = Counter(
+            "fieldpost_slots",
+            "Slots of schedules, by schedule and outcome (ran, caught_up, skipped).",
+            ["schedule", "outcome"],
+            registry=self.registry,
         )

@@ -1,54 +1,148 @@
-"""Sealing what must not be read at rest, and signing what must not be made up; both from one secret key."""
+"""Sealing what must not be read at rest, and signing what must not be made up; all from the secret keys."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline.core import ticket_codes
 from pipeline.runtime.errors import NeedsAuthorization, UserError
+from pipeline.runtime.settings import Settings
 
 _NONCE = 12
 _SHORTEST_KEY = 16
+_VERSION = b"\x01"
+_KEY_ID = 4
+_HEAD = len(_VERSION) + _KEY_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was sealed, the id of the key that opened it, and whether sealing it anew would change the key or form."""
+
+    content: bytes
+    key_id: str
+    is_outdated: bool
 
 
 class Secrets:
-    """One secret key; every purpose uses a key of its own derived from it."""
+    """The secret key, and the ones before it; every purpose uses keys of its own derived from them.
 
-    def __init__(self, secret_key: str | None) -> None:
+    Sealed text is a version byte, four bytes that name the key, a nonce, and the AES-256-GCM ciphertext. 0.1.0 wrote
+    nonce and ciphertext only; that still opens.
+    """
+
+    def __init__(self, secret_key: str | None, previous: Sequence[str] = ()) -> None:
         if secret_key is not None and len(secret_key) < _SHORTEST_KEY:
             raise UserError(f"FIELDPOST_SECRET_KEY needs at least {_SHORTEST_KEY} characters")
-        self._key = secret_key
+        if any(len(key) < _SHORTEST_KEY for key in previous):
+            raise UserError(f"each key in FIELDPOST_PREVIOUS_SECRET_KEYS needs at least {_SHORTEST_KEY} characters")
+        self._current = secret_key
+        self._previous = tuple(key for key in dict.fromkeys(previous) if key != secret_key)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the secrets that the settings hold."""
+        key = settings.secret_key
+        return cls(key.get_secret_value() if key else None, settings.previous_keys)
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that seals now, in hex. Raises `UserError` when no secret key is set."""
+        return _key_id(self._secret()).hex()
 
     def key(self, purpose: str) -> bytes:
         """Return 32 bytes for one purpose. Raises `UserError` when no secret key is set."""
-        if self._key is None:
-            raise UserError("FIELDPOST_SECRET_KEY is not set; set it to a long random text and keep it")
-        return hmac.digest(self._key.encode(), purpose.encode(), hashlib.sha256)
+        return _derived(self._secret(), purpose)
+
+    def keys(self, purpose: str) -> list[bytes]:
+        """Return the keys of one purpose, the current one first; what was made with an earlier one still counts."""
+        return [_derived(secret, purpose) for secret in self._all()]
 
     def seal(self, purpose: str, bound_to: str, content: bytes) -> bytes:
         """Encrypt with AES-256-GCM; the result opens only for the same purpose and the same thing it is bound to."""
+        head = _VERSION + _key_id(self._secret())
         nonce = os.urandom(_NONCE)
-        return nonce + AESGCM(self.key(purpose)).encrypt(nonce, content, bound_to.encode())
+        return head + nonce + AESGCM(self.key(purpose)).encrypt(nonce, content, _bound(head, purpose, bound_to))
 
     def unseal(self, purpose: str, bound_to: str, sealed: bytes) -> bytes:
-        """Decrypt. Raises `NeedsAuthorization` when the secret key is another one, or the content was moved."""
-        try:
-            return AESGCM(self.key(purpose)).decrypt(sealed[:_NONCE], sealed[_NONCE:], bound_to.encode())
-        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
-            raise NeedsAuthorization("the stored credentials cannot be opened with this secret key") from None
+        """Decrypt. Raises `NeedsAuthorization` when the secret key is unknown, or the content was moved."""
+        return self.opened(purpose, bound_to, sealed).content
+
+    def opened(self, purpose: str, bound_to: str, sealed: bytes) -> Opened:
+        """Decrypt, and tell with which key. Raises as `unseal`."""
+        secrets = self._all()
+        head, rest = sealed[:_HEAD], sealed[_HEAD:]
+        for secret in secrets:
+            if head == _VERSION + _key_id(secret):
+                content = _decrypted(_derived(secret, purpose), rest, _bound(head, purpose, bound_to))
+                if content is not None:
+                    return Opened(content, _key_id(secret).hex(), secret != self._current)
+        for secret in secrets:
+            content = _decrypted(_derived(secret, purpose), sealed, bound_to.encode())
+            if content is not None:
+                return Opened(content, _key_id(secret).hex(), is_outdated=True)
+        raise NeedsAuthorization(self._why_not(sealed))
+
+    def _why_not(self, sealed: bytes) -> str:
+        known = {_VERSION + _key_id(secret) for secret in self._all()}
+        named = named_key(sealed)
+        if named is None or sealed[:_HEAD] in known:
+            return "the stored credentials cannot be opened with this secret key"
+        return (
+            f"the stored credentials were sealed with the secret key {named}, which is not known here: "
+            "put that key into FIELDPOST_PREVIOUS_SECRET_KEYS, or connect the mailbox again"
+        )
+
+    def _secret(self) -> str:
+        if self._current is None:
+            raise UserError("FIELDPOST_SECRET_KEY is not set; set it to a long random text and keep it")
+        return self._current
+
+    def _all(self) -> tuple[str, ...]:
+        return self._secret(), *self._previous
 
 
 class SignedReplyTokens:
-    """The reply addresses of tickets, checked by their signature."""
+    """The reply addresses of tickets, checked by their signature; mail that is out keeps its address over rotations."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
     def verify(self, address: str) -> str | None:
         """Return the ticket code that `address` proves, or None."""
-        return ticket_codes.verify(address, self._secrets.key("reply address"))
+        codes = (ticket_codes.verify(address, key) for key in self._secrets.keys("reply address"))
+        return next((code for code in codes if code is not None), None)
+
+
+def named_key(sealed: bytes) -> str | None:
+    """Return the id of the key that sealed text names, in hex; None for the form of 0.1.0, which names none."""
+    return sealed[len(_VERSION) : _HEAD].hex() if sealed.startswith(_VERSION) and len(sealed) > _HEAD + _NONCE else None
+
+
+def _derived(secret: str, purpose: str) -> bytes:
+    return hmac.digest(secret.encode(), purpose.encode(), hashlib.sha256)
+
+
+def _key_id(secret: str) -> bytes:
+    """Name a key without telling anything of the keys derived from it."""
+    return _derived(secret, "key id")[:_KEY_ID]
+
+
+def _bound(head: bytes, purpose: str, bound_to: str) -> bytes:
+    """Return the associated data: form and key, purpose, and the thing the content belongs to."""
+    return head + purpose.encode() + b"\0" + bound_to.encode()
+
+
+def _decrypted(key: bytes, sealed: bytes, associated: bytes) -> bytes | None:
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], associated)
+    except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
+        return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.core import slots
 from pipeline.runtime.errors import UserError
 
 _PREFIX = "FIELDPOST_"
@@ -31,6 +33,8 @@ class Settings(BaseSettings):
     redis_url: str | None = None
     blob_url: str | None = None
     secret_key: SecretStr | None = None
+    #: Keys that `secret_key` replaced, so that what they sealed still opens: separated by commas, or a JSON list.
+    previous_secret_keys: SecretStr | None = None
     environment: Literal["development", "production"] = "development"
     gmail_endpoint: str | None = None
     public_url: str | None = None
@@ -38,17 +42,73 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: Minutes are too long on call: the schedule asks each mailbox for changes this often.
     history_interval_seconds: float = Field(default=30.0, ge=0.1, le=86_400)
+    #: Cron expressions in UTC: the net below that pace, and the comparison of every mailbox with its provider.
+    history_schedule: str = "*/5 * * * *"
+    reconcile_schedule: str = "17 2 * * *"
+
+    #: How long the provider's quota minute is; tests against a provider whose clock runs faster shorten it.
+    quota_minute_seconds: float = Field(default=60.0, gt=0, le=60)
 
     #: Workers on this machine leave their counters here (PROMETHEUS_MULTIPROC_DIR), and the API adds them to its own.
     metrics_dir: Path | None = None
     #: A worker on a machine of its own serves its counters on this port.
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
+    #: The topic that Gmail announces changes on, `projects/P/topics/T`; unset: no mailbox is watched.
+    push_topic: str | None = Field(default=None, pattern=r"^projects/[^/\s]+/topics/[^/\s]+$")
+    #: The audience that tokens of the push subscription name; with the account below it opens `POST /push/gmail`.
+    push_audience: str | None = None
+    #: The service account that the push subscription signs in as.
+    push_service_account: str | None = None
+    #: Where Google's keys for those tokens are.
+    push_keys_url: str = Field(default="https://www.googleapis.com/oauth2/v3/certs", pattern=r"^https?://")
+    #: The pull subscription to listen to, `projects/P/subscriptions/S`; unset: nothing is pulled.
+    pubsub_subscription: str | None = Field(default=None, pattern=r"^projects/[^/\s]+/subscriptions/[^/\s]+$")
+    #: A service account's key or an authorized user's file that may pull from it.
+    pubsub_credentials: Path | None = None
+    #: Another Pub/Sub than Google's: an emulator, which needs no credentials.
+    pubsub_endpoint: str | None = None
+
     allow_dev_login: bool = Field(default=False, validation_alias="ALLOW_DEV_LOGIN")
     enable_prometheus_metrics: bool = Field(default=True, validation_alias="ENABLE_PROMETHEUS_METRICS")
     dispatch_auth_jwt_secret: SecretStr | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_SECRET")
     dispatch_auth_jwt_issuer: str | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_ISSUER")
     dispatch_auth_jwt_audience: str | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_AUDIENCE")
+
+    @field_validator("history_schedule", "reconcile_schedule")
+    @classmethod
+    def _comes_round(cls, cron: str) -> str:
+        slots.check(cron)
+        return cron
+
+    @field_validator("previous_secret_keys")
+    @classmethod
+    def _is_a_list_of_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        _split(keys)
+        return keys
+
+    @property
+    def previous_keys(self) -> tuple[str, ...]:
+        """The keys before the current one."""
+        return _split(self.previous_secret_keys)
+
+    @property
+    def is_push_served(self) -> bool:
+        """True when `POST /push/gmail` exists: it needs to know what a good token says."""
+        return bool(self.push_audience and self.push_service_account)
+
+
+def _split(keys: SecretStr | None) -> tuple[str, ...]:
+    said = keys.get_secret_value().strip() if keys else ""
+    if not said.startswith("["):
+        return tuple(key.strip() for key in said.split(",") if key.strip())
+    try:
+        found = json.loads(said)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(key, str) for key in found):
+        raise ValueError("give the keys separated by commas, or as a JSON list of texts")
+    return tuple(found)
 
 
 def _known() -> set[str]:

@@ -1,55 +1,80 @@
-"""Backfill: lists one page of a mailbox, newest first, and records every id before the cursor moves."""
+"""Backfill: lists a mailbox in date windows, newest first, a page at a time; records every id before moving on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from models.enums import Lane
-from pipeline.ports import Page, Ports
+from pipeline.core import windows
+from pipeline.core.windows import Window
+from pipeline.ports import Page, Ports, Profile, Span
+from pipeline.runtime import breaker
 from pipeline.runtime.errors import PageExpired
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
-from pipeline.runtime.occurrences import CHAIN, record
+from pipeline.runtime.occurrences import Recorded, record
 from pipeline.stage import Again, Blocked, Stage, Work, gate
 
 #: Ids per page: the most that Gmail gives for 5 units (mission-peers, 1.1).
 PAGE = 500
 
 _RUNNING = text("""
-    SELECT id, mailbox_id, since, cursor, listed FROM backfills
-     WHERE mailbox_id = ANY(CAST(:ids AS uuid[])) AND state = 'running'
+    SELECT b.id, b.mailbox_id, b.since, b.until, w.number, w.after_at, w.before_at, w.cursor, w.restarts
+      FROM backfills b LEFT JOIN backfill_windows w ON w.backfill_id = b.id AND w.state = 'open'
+     WHERE b.mailbox_id = ANY(CAST(:ids AS uuid[])) AND b.state = 'running'
+""")
+#: Locked before anything is written: whoever asks the listing to reach further back, or to start again, waits.
+_LOCK = text("SELECT since FROM backfills WHERE id = :id AND state = 'running' FOR UPDATE")
+_OPEN = text("""
+    INSERT INTO backfill_windows (backfill_id, number, after_at, before_at) VALUES (:id, :number, :after, :before)
+        ON CONFLICT (backfill_id, number) DO NOTHING
 """)
 _MOVE = text("""
-    UPDATE backfills SET cursor = :cursor, listed = listed + :listed, estimate = coalesce(:estimate, estimate),
-                         state = CASE WHEN :is_last THEN 'done' ELSE 'running' END,
-                         finished_at = CASE WHEN :is_last THEN now() END
-     WHERE id = :id AND cursor IS NOT DISTINCT FROM :from_cursor AND since IS NOT DISTINCT FROM :since
+    UPDATE backfill_windows
+       SET cursor = :cursor, pages = pages + 1, listed = listed + :listed, fresh = fresh + :fresh,
+           state = CASE WHEN :is_last THEN 'done' ELSE 'open' END, finished_at = CASE WHEN :is_last THEN now() END
+     WHERE backfill_id = :id AND number = :number AND state = 'open' AND cursor IS NOT DISTINCT FROM :from_cursor
+    RETURNING pages, listed
 """)
-_FIRST_CURSOR = text("UPDATE mailboxes SET history_id = :cursor WHERE id = :id AND history_id IS NULL")
-_FINISHED = text("UPDATE mailboxes SET last_full_sync_at = now(), last_sync_error = NULL WHERE id = :id")
+_RESTART = text("""
+    UPDATE backfill_windows SET cursor = NULL, pages = 0, listed = 0, restarts = restarts + 1, after_at = :after
+     WHERE backfill_id = :id AND number = :number AND state = 'open' AND cursor IS NOT DISTINCT FROM :from_cursor
+""")
+_COUNT = text("""
+    UPDATE backfills SET listed = listed + :listed, fresh = fresh + :fresh, estimate = coalesce(:estimate, estimate)
+     WHERE id = :id
+""")
+_ESTIMATE = text("UPDATE backfills SET estimate = coalesce(:estimate, estimate) WHERE id = :id")
+_END = text("UPDATE backfills SET state = 'done', finished_at = now() WHERE id = :id")
+_FIRST_CURSOR = text("UPDATE mailboxes SET sync_cursor = :cursor WHERE id = :id AND sync_cursor IS NULL")
+_FINISHED = text("UPDATE mailboxes SET last_full_sync_at = now() WHERE id = :id")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A listing that is going on: where it stands, and how far back it reads."""
+    """A listing that is going on: how far back it reads, and the window it is in; None before its first page."""
 
     mailbox: Mailbox
     backfill_id: UUID
     since: datetime | None
+    until: datetime | None
+    window: Window | None
     cursor: str | None
+    restarts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One page, and the history cursor that was taken before the first one."""
+    """One page of a window; None: its page token expired. Before the very first page the mailbox's profile was read."""
 
-    page: Page
-    first_cursor: int | None
+    window: Window
+    page: Page | None
+    profile: Profile | None
 
 
 def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Listing]:
@@ -57,7 +82,15 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Listing]:
     mailboxes = load_mailboxes(connection, [UUID(job.key) for job in jobs])
     rows = {row.mailbox_id: row for row in connection.execute(_RUNNING, {"ids": list(mailboxes)})}
     return {
-        job.job_id: Listing(mailboxes[UUID(job.key)], row.id, row.since, row.cursor)
+        job.job_id: Listing(
+            mailboxes[UUID(job.key)],
+            row.id,
+            row.since,
+            row.until,
+            None if row.number is None else Window(row.number, row.after_at, row.before_at),
+            row.cursor,
+            row.restarts or 0,
+        )
         for job in jobs
         if (row := rows.get(UUID(job.key))) is not None
     }
@@ -70,56 +103,99 @@ def work(items: Sequence[Listing], ports: Ports) -> Sequence[Read | Again | Bloc
 
 def _read(item: Listing, ports: Ports) -> Read | Exception:
     try:
-        source = ports.sources.open(item.mailbox.ref)
+        source = ports.sources.open(item.mailbox.ref, Lane.BACKFILL)
         # The cursor comes before the first list: what arrives in between is seen by both (reliability, 3.1).
-        first = source.profile().cursor if item.cursor is None else None
-        return Read(source.list_page(item.cursor, since=item.since, limit=PAGE), first)
-    except PageExpired:
-        return Read(Page((), next_cursor=""), None)
+        profile = source.profile() if item.window is None else None
+        window = item.window or windows.first(
+            now=item.mailbox.now, since=item.since, until=item.until, has_dates=source.has_dates
+        )
+        page: Page | None
+        try:
+            page = source.list_page(item.cursor, span=Span(window.after, window.before), limit=PAGE)
+        except PageExpired:
+            page = None
+        return Read(window, page, profile)
     except Exception as error:  # noqa: BLE001 - one mailbox's trouble is that mailbox's outcome
         return error
 
 
 def save(connection: Connection, works: Sequence[Work[Listing, Read]]) -> Sequence[Emit]:
-    """Record the ids, then move the cursor, in one transaction; an expired page token starts the listing again."""
+    """Record the ids, then move the window's cursor, in one transaction; a window at its end opens the next one."""
     emits: list[Emit] = []
     for done in works:
+        breaker.close(connection, done.item.mailbox)
         emits += _save_one(connection, done)
     return emits
 
 
 def _save_one(connection: Connection, done: Work[Listing, Read]) -> list[Emit]:
-    job, mailbox, page = done.job, done.item.mailbox, done.result.page
-    mailbox_id, is_last = mailbox.ref.mailbox_id, page.next_cursor is None
-    emits = record(connection, mailbox, page.items, lane=Lane.BACKFILL, stages=CHAIN)
-    if done.result.first_cursor is not None:
-        connection.execute(_FIRST_CURSOR, {"id": mailbox_id, "cursor": done.result.first_cursor})
-    moved = connection.execute(
-        _MOVE,
-        {
-            "id": done.item.backfill_id,
-            "from_cursor": done.item.cursor,
-            "since": done.item.since,
-            "cursor": page.next_cursor or None,
-            "listed": len(page.items),
-            "estimate": page.estimate,
-            "is_last": is_last,
-        },
-    )
-    if not is_last or moved.rowcount != 1:  # asked to start again, or to reach further back, while this page was read
-        return [*emits, job.then("backfill", job.key)]
+    item, read, once_more = done.item, done.result, done.job.then("backfill", done.job.key)
+    mailbox_id = item.mailbox.ref.mailbox_id
+    locked = connection.execute(_LOCK, {"id": item.backfill_id}).one_or_none()
+    if locked is None:
+        return [once_more]
+    if item.window is None:
+        _begin(connection, item, read)
+    if read.page is None:
+        _restart(connection, item, read.window)
+        return [once_more]
+    recorded = record(connection, item.mailbox, read.page.items, lane=Lane.BACKFILL)
+    if _move(connection, replace(item, since=locked.since), read.window, read.page, recorded):
+        return [*recorded.emits, once_more]
+    connection.execute(_END, {"id": item.backfill_id})
     connection.execute(_FINISHED, {"id": mailbox_id})
-    return emits
+    has_history = item.mailbox.cursor is not None or (read.profile is not None and read.profile.cursor is not None)
+    return [*recorded.emits, *([done.job.then("history", done.job.key).in_lane(Lane.LIVE)] if has_history else ())]
+
+
+def _begin(connection: Connection, item: Listing, read: Read) -> None:
+    """Keep the history cursor, unless there is one, and open the newest window."""
+    profile = read.profile
+    if profile is not None and profile.cursor is not None:
+        connection.execute(_FIRST_CURSOR, {"id": item.mailbox.ref.mailbox_id, "cursor": profile.cursor})
+    if profile is not None and item.since is None:
+        connection.execute(_ESTIMATE, {"id": item.backfill_id, "estimate": profile.messages})
+    _open(connection, item, read.window)
+
+
+def _move(connection: Connection, item: Listing, window: Window, page: Page, recorded: Recorded) -> bool:
+    """Move the window on by a page; return whether anything is left to list."""
+    counts = {"id": item.backfill_id, "listed": len(page.items), "fresh": recorded.fresh}
+    is_last, is_bounded = page.next_cursor is None, (window.after, window.before) != (None, None)
+    place = {"number": window.number, "from_cursor": item.cursor, "cursor": page.next_cursor, "is_last": is_last}
+    moved = connection.execute(_MOVE, counts | place).one_or_none()
+    if moved is None:
+        return True  # asked to start again while this page was read
+    connection.execute(_COUNT, counts | {"estimate": None if is_bounded else page.estimate})
+    if not is_last:
+        return True
+    below = windows.following(window, listed=moved.listed, pages=moved.pages, since=item.since, now=item.mailbox.now)
+    if below is not None:
+        _open(connection, item, below)
+    return below is not None
+
+
+def _open(connection: Connection, item: Listing, window: Window) -> None:
+    values = {"id": item.backfill_id, "number": window.number, "after": window.after, "before": window.before}
+    connection.execute(_OPEN, values)
+
+
+def _restart(connection: Connection, item: Listing, window: Window) -> None:
+    """List a window from its beginning; one that is too wide for its page tokens' lifetime is narrowed."""
+    again = windows.narrowed(window, item.mailbox.now) if item.restarts >= windows.MOST_RESTARTS else window
+    values = {"id": item.backfill_id, "number": window.number, "from_cursor": item.cursor, "after": again.after}
+    connection.execute(_RESTART, values)
 
 
 STAGE = Stage(
     name="backfill",
-    about="Lists one page of a mailbox, newest first, and records every id.",
+    about="Lists a mailbox in windows, newest first, and records every id.",
     load=load,
     work=work,
     save=save,
-    emits=("fetch", "backfill"),
+    emits=("fetch", "backfill", "history"),
     io=True,
     batch=1,
     attempts=25,
+    by_mailbox=True,
 )

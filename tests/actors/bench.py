@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -45,6 +45,7 @@ class Bench:
     then: Callable[[Work[str, str]], list[Emit]] = field(default=lambda _: [])
     stopping: threading.Event = field(default_factory=threading.Event)
     metrics: Metrics = field(default_factory=Metrics)
+    let_go: list[set[UUID]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Make the table of effects, and number this worker."""
@@ -61,7 +62,9 @@ class Bench:
     def runner(self, **changes: Any) -> Runner:
         """Return a runner whose only stage is `probe`."""
         ports = Ports(nothing, nothing, nothing, nothing)  # type: ignore[arg-type]
-        around = Surroundings(self.db, ports, self.holdings, self.rung.append, self.metrics, self.stopping.is_set)
+        around = Surroundings(
+            self.db, ports, self.holdings, self.rung.append, self.metrics, self.stopping.is_set, self._let_go
+        )
         return Runner({"probe": self.stage(**changes)}, around)
 
     def put(self, *keys: str, mailbox_id: UUID | None = None, lane: Lane = Lane.LIVE, place: int = 0) -> list[Emit]:
@@ -91,6 +94,10 @@ class Bench:
     def jobs(self) -> dict[str, str]:
         """Return the state of every job of the stage by key."""
         return {row.key: row.state for row in rows(self.db, "SELECT key, state FROM jobs WHERE stage = 'probe'")}
+
+    def _let_go(self, _: Connection, mailbox_ids: Iterable[UUID]) -> set[Line]:
+        self.let_go.append(set(mailbox_ids))
+        return set()
 
     def _load(self, connection: Connection, jobs: Sequence[Job]) -> Mapping[int, str]:
         self.on_load(connection, jobs)

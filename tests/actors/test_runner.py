@@ -11,7 +11,15 @@ from sqlalchemy import Connection, text
 
 from models.enums import Lane
 from pipeline.runtime import ledger
-from pipeline.runtime.errors import Gone, NeedsAuthorization, Permanent, Throttled, Transient
+from pipeline.runtime.errors import (
+    Forbidden,
+    Gone,
+    NeedsAuthorization,
+    Permanent,
+    Suspended,
+    Throttled,
+    Transient,
+)
 from pipeline.runtime.ledger import Line
 from pipeline.stage import Again, Blocked
 from tests.actors.bench import Bench
@@ -307,3 +315,67 @@ def test_outcomes_are_counted(bench: Bench):
         for outcome in ("done", "again", "failed", "dead")
     }
     assert counted == {"done": 1, "again": 1, "failed": 1, "dead": 1}
+
+
+def put_for_mailbox(bench: Bench, *keys: str) -> None:
+    with bench.db.begin() as connection:
+        mine = mailbox(connection, organization(connection), cursor="5")
+    bench.put(*keys, mailbox_id=mine)
+
+
+def state_of_mailbox(bench: Bench) -> str:
+    return str(value(bench.db, "SELECT state FROM mailboxes"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "job", "mailbox_state"),
+    [
+        (NeedsAuthorization("consent"), "blocked", "auth_required"),
+        (Forbidden("the domain says no"), "blocked", "blocked"),
+        (Suspended("mail service not enabled"), "waiting", "suspended"),
+    ],
+)
+def test_what_stops_a_mailbox_costs_no_attempt_and_no_letter(
+    bench: Bench, outcome: Exception, job: str, mailbox_state: str
+):
+    put_for_mailbox(bench, "a")
+    bench.doing = outcome_of("a", outcome)
+    bench.answer(io=True)
+    assert bench.jobs == {"a": job}
+    assert state_of_mailbox(bench) == mailbox_state
+    assert value(bench.db, "SELECT failures FROM jobs") == 0
+    assert value(bench.db, "SELECT count(*) FROM dead_letters") == 0
+
+
+@pytest.mark.parametrize("error", [Transient("503"), Permanent("400"), ValueError("a bug")])
+def test_a_job_of_a_mailbox_itself_never_dies_by_an_error_and_its_breaker_opens(bench: Bench, error: Exception):
+    put_for_mailbox(bench, "a")
+    bench.doing = outcome_of("a", error)
+    for _ in range(30):
+        bench.wake()
+        bench.answer(io=True, by_mailbox=True)
+    assert bench.jobs == {"a": "waiting"}
+    assert state_of_mailbox(bench) == "paused"
+    assert value(bench.db, "SELECT count(*) FROM dead_letters") == 0
+    bench.doing = lambda key: key
+    bench.wake()
+    bench.answer(io=True, by_mailbox=True)
+    assert bench.jobs == {}
+
+
+def test_one_message_that_fails_again_and_again_does_not_pause_its_mailbox(bench: Bench):
+    put_for_mailbox(bench, "a")
+    bench.doing = outcome_of("a", Transient("500"))
+    for _ in range(7):
+        bench.wake()
+        bench.answer(io=True)
+    assert state_of_mailbox(bench) == "active"
+
+
+def test_batches_of_which_nothing_passes_pause_their_mailbox(bench: Bench):
+    put_for_mailbox(bench, "a", "b")
+    bench.doing = lambda _: Transient("503")
+    for _ in range(5):
+        bench.wake()
+        bench.answer(io=True)
+    assert state_of_mailbox(bench) == "paused"

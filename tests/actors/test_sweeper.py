@@ -148,7 +148,7 @@ def test_a_pause_that_is_over_ends_by_itself_and_frees_what_waits(db: Database, 
     put(db, mailbox_id=mine)
     with db.begin() as connection:
         ledger.block(connection, [job.job_id for job in claimed(connection)])
-    assert sweeper(db, broker).sweep() == {FETCH}
+    assert sweeper(db, broker).sweep() == {FETCH, Line("history", Lane.LIVE)}
     assert value(db, "SELECT state FROM mailboxes") == "active"
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,8 @@ import pytest
 from pipeline.adapters import file_index
 from pipeline.adapters.file_index import Place
 from pipeline.adapters.files import FileSource
-from pipeline.adapters.mbox import Span
-from pipeline.ports import Fetched, Listed, MailSource, Missed
+from pipeline.adapters.mbox import Span as Stretch
+from pipeline.ports import Fetched, Listed, MailSource, Missed, Span
 from pipeline.runtime.errors import Gone, PageExpired, Permanent, Transient, UserError
 from tests.adapters.mail import letter, mbox_of, write_folder, write_maildir, write_mbox
 
@@ -31,7 +31,7 @@ def listed(source: MailSource, limit: int = 3) -> list[Listed]:
     items: list[Listed] = []
     cursor = None
     while True:
-        page = source.list_page(cursor, since=None, limit=limit)
+        page = source.list_page(cursor, limit=limit)
         items += page.items
         if page.next_cursor is None:
             return items
@@ -102,7 +102,7 @@ def test_a_copy_that_only_a_later_container_has_is_still_listed(tmp_path: Path) 
 def test_a_cursor_stands_in_another_process_and_while_mail_arrives(tmp_path: Path, form: object) -> None:
     assert callable(form)
     form(tmp_path / "mail", LETTERS)
-    page = source_of(tmp_path, tmp_path / "mail").list_page(None, since=None, limit=3)
+    page = source_of(tmp_path, tmp_path / "mail").list_page(None, limit=3)
     for path in sorted((tmp_path / "mail").rglob("*")) or [tmp_path / "mail"]:
         os.utime(path, (1, 1))
     file_index._folder_digests.cache_clear()
@@ -112,7 +112,7 @@ def test_a_cursor_stands_in_another_process_and_while_mail_arrives(tmp_path: Pat
     else:
         new = tmp_path / "mail" / ("new/0.first" if form is write_maildir else "!first.eml")
         new.write_bytes(letter(99))
-    rest = source_of(tmp_path, tmp_path / "mail").list_page(page.next_cursor, since=None, limit=100)
+    rest = source_of(tmp_path, tmp_path / "mail").list_page(page.next_cursor, limit=100)
     seen = [item.provider_id for item in [*page.items, *rest.items]]
     assert [each for each in seen if each != id_of(letter(99))] == [id_of(raw) for raw in reversed(LETTERS)]
 
@@ -121,12 +121,12 @@ def test_a_cursor_stands_in_another_process_and_while_mail_arrives(tmp_path: Pat
 def test_a_cursor_whose_message_is_gone_asks_for_a_new_listing(tmp_path: Path, cursor: str) -> None:
     source = source_of(tmp_path, write_mbox(tmp_path / "box", LETTERS))
     with pytest.raises(PageExpired):
-        source.list_page(cursor, since=None, limit=3)
+        source.list_page(cursor, limit=3)
 
 
-def test_since_leaves_nothing_out(tmp_path: Path) -> None:
+def test_a_span_leaves_nothing_out(tmp_path: Path) -> None:
     source = source_of(tmp_path, write_mbox(tmp_path / "box", LETTERS))
-    page = source.list_page(None, since=datetime(2099, 1, 1, tzinfo=UTC), limit=100)
+    page = source.list_page(None, span=Span(after=datetime(2099, 1, 1, tzinfo=UTC)), limit=100)
     assert (len(page.items), page.estimate, page.next_cursor) == (7, 7, None)
 
 
@@ -147,7 +147,18 @@ def test_files_have_no_history(tmp_path: Path) -> None:
     profile = source.profile()
     assert (profile.address, profile.cursor) == ("support@example.org", None)
     with pytest.raises(Permanent, match="no history"):
-        source.changes(1, None)
+        source.changes("1", None)
+
+
+def test_files_have_no_dates_no_labels_and_announce_nothing(tmp_path: Path) -> None:
+    source = source_of(tmp_path, write_mbox(tmp_path / "box", LETTERS))
+    assert source.has_dates is False
+    assert list(source.labels()) == []
+    assert list(source.list_page(None, limit=10, label_id="INBOX").items) == []
+    with pytest.raises(Permanent, match="announces nothing"):
+        source.watch("projects/acme/topics/mail")
+    with pytest.raises(Permanent, match="cannot be waited on"):
+        source.wait_for_news(timedelta(seconds=1))
 
 
 def test_a_vanished_file_is_gone_and_the_others_are_not_harmed(tmp_path: Path) -> None:
@@ -169,7 +180,7 @@ def test_when_the_whole_path_is_gone_so_is_each_message(tmp_path: Path) -> None:
     path.unlink()
     assert {type(each.error) for each in source.fetch(items) if isinstance(each, Missed)} == {Gone}
     with pytest.raises(UserError, match="does not exist"):
-        source.list_page(None, since=None, limit=1)
+        source.list_page(None, limit=1)
 
 
 def test_a_changed_message_is_not_passed_off_as_the_listed_one(tmp_path: Path) -> None:
@@ -214,7 +225,7 @@ def test_any_file_name_survives_in_a_locator_that_is_plain_text(tmp_path: Path, 
     assert item.locator.isascii()
     assert item.locator.isprintable()
     assert [each.raw for each in fetched(source_of(tmp_path, path), items)] == LETTERS[:1]
-    assert Place.parse(Place(path, Span(3, 4)).locator()) == Place(path, Span(3, 4))
+    assert Place.parse(Place(path, Stretch(3, 4)).locator()) == Place(path, Stretch(3, 4))
 
 
 def test_a_directory_in_the_place_of_a_file_passes_by_itself(tmp_path: Path) -> None:

@@ -4,78 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.clock import SystemClock
+from models.enums import QuotaProfile
 from pipeline.adapters.gmail import GmailSource
 from pipeline.adapters.gmail_credentials import load
 from pipeline.adapters.gmail_errors import TooManyAtOnce
-from pipeline.adapters.gmail_quota import COSTS_BEFORE_2026_05
-from pipeline.ports import Fetched, Listed, Missed
+from pipeline.adapters.meter import NullMeter
+from pipeline.core.quota import COSTS
+from pipeline.ports import Fetched, Label, Listed, Missed, Span
 from pipeline.runtime.errors import (
     CursorExpired,
     FieldpostError,
+    Forbidden,
     Gone,
     NeedsAuthorization,
+    OutOfBudget,
     PageExpired,
     Permanent,
+    Suspended,
     Throttled,
     Transient,
 )
-from tests.adapters.mail import StepClock, letter
-from tests.gmail_server import FaultKind, GmailServer, Mailbox
-
-ADDRESS = "support@example.org"
-LETTERS = [letter(number) for number in range(7)]
-
-
-class Desk:
-    """A server with one mailbox, a source that reads it, and every call that source made."""
-
-    def __init__(self, server: GmailServer, folder: Path) -> None:
-        self.server = server
-        self.mailbox: Mailbox = server.mailbox(ADDRESS)
-        self.clock = StepClock(SystemClock().now())
-        self.calls: list[tuple[str, str, int]] = []
-        self.file = server.authorized_user_file(folder / "user.json", ADDRESS)
-        self.source = self.open(ADDRESS)
-
-    def open(self, address: str, **options: object) -> GmailSource:
-        credentials = load(json.loads(self.file.read_text()))
-        return GmailSource(
-            address,
-            credentials,
-            self.server.url,
-            clock=self.clock,
-            on_call=lambda *call: self.calls.append(call),
-            **options,  # type: ignore[arg-type]
-        )
-
-    def items(self) -> list[Listed]:
-        return list(self.source.list_page(None, since=None, limit=500).items)
-
-    def statuses(self, method: str = "messages.get") -> Counter[str]:
-        return Counter(status for name, status, _ in self.calls if name == method)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with GmailServer() as server:
-        desk = Desk(server, tmp_path)
-        yield desk
-        desk.source.close()
-
-
-@pytest.fixture
-def full(desk: Desk) -> Desk:
-    for number, raw in enumerate(LETTERS):
-        desk.mailbox.add(raw, at=datetime(2026, 1, 1 + number, tzinfo=UTC))
-    return desk
+from tests.adapters.desk import ADDRESS, LETTERS, Desk
+from tests.adapters.mail import letter
+from tests.gmail_server import FaultKind, GmailServer
 
 
 def errors(outcomes: object) -> list[type[Exception] | None]:
@@ -85,14 +44,57 @@ def errors(outcomes: object) -> list[type[Exception] | None]:
 
 def test_the_profile_tells_the_mailbox_and_its_newest_history(full: Desk) -> None:
     profile = full.source.profile()
-    assert (profile.address, profile.cursor) == (ADDRESS, full.mailbox.history_id)
+    assert (profile.address, profile.cursor) == (ADDRESS, str(full.mailbox.history_id))
 
 
 def test_credentials_of_another_mailbox_are_refused(desk: Desk) -> None:
     other = desk.open("someone.else@example.org")
     with pytest.raises(NeedsAuthorization, match=r"belong to support@example.org, not to someone.else@example.org"):
         other.profile()
-    other.close()
+
+
+READINGS: list[Callable[[GmailSource, str], object]] = [
+    lambda source, _: source.list_page(None, limit=5),
+    lambda source, cursor: source.changes(cursor, None),
+    lambda source, _: source.labels(),
+    lambda source, _: source.watch("projects/acme/topics/mail"),
+]
+
+
+@pytest.mark.parametrize("read", READINGS)
+def test_nothing_is_read_with_the_credentials_of_another_account(
+    full: Desk, read: Callable[[GmailSource, str], object]
+) -> None:
+    other = full.open("someone.else@example.org")
+    for _ in range(2):
+        with pytest.raises(NeedsAuthorization, match="connect the right account"):
+            read(other, str(full.mailbox.history_id))
+    outcomes = other.fetch([Listed(each) for each in full.mailbox.ids()])
+    assert set(errors(outcomes)) == {NeedsAuthorization}
+    assert {method for method, _, _ in full.calls} == {"getProfile"}
+
+
+def test_whose_the_credentials_are_is_asked_once_however_many_threads_begin(full: Desk) -> None:
+    begin = threading.Barrier(4)
+
+    def read() -> None:
+        begin.wait()
+        full.source.list_page(None, limit=1)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    full.source.fetch(full.items())
+    assert full.statuses("getProfile") == {"200": 1}
+
+
+def test_an_owner_that_could_not_be_asked_is_asked_again_before_anything_is_read(full: Desk) -> None:
+    number = full.server.faults.add(FaultKind.ERROR_503, method="getProfile")
+    assert set(errors(full.source.fetch([Listed(each) for each in full.mailbox.ids()]))) == {Transient}
+    full.server.faults.remove(number)
+    assert set(errors(full.source.fetch(full.items()))) == {None}
 
 
 def test_a_fetch_returns_raw_bytes_labels_thread_and_arrival_in_the_order_asked(full: Desk) -> None:
@@ -114,33 +116,93 @@ def test_every_byte_survives_with_and_without_base64_padding(desk: Desk, padded:
     assert [each.raw for each in outcomes if isinstance(each, Fetched)] == raws
 
 
-def test_spam_and_trash_are_listed_too_and_since_leaves_older_mail_out(full: Desk) -> None:
+def test_spam_and_trash_are_listed_too(full: Desk) -> None:
     spam = full.mailbox.add(letter(50), labels=("SPAM",), at=datetime(2026, 2, 1, tzinfo=UTC))
     trash = full.mailbox.add(letter(51), labels=("TRASH",), at=datetime(2026, 2, 2, tzinfo=UTC))
     assert [item.provider_id for item in full.items()][:2] == [trash, spam]
-    page = full.source.list_page(None, since=datetime(2026, 1, 6, tzinfo=UTC), limit=500)
-    assert len(page.items) == 4
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 1, 1 + number, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("span", "found"),
+    [
+        (Span(), [0, 1, 2, 3, 4, 5, 6]),
+        (Span(after=day(5)), [5, 6]),
+        (Span(before=day(2) - timedelta(seconds=2)), [0, 1]),
+        (Span(day(2), day(5) - timedelta(seconds=2)), [2, 3, 4]),
+        (Span(day(2) + timedelta(milliseconds=999), day(5) - timedelta(milliseconds=1)), [2, 3, 4, 5]),
+        (Span(day(20), day(30)), []),
+    ],
+)
+def test_a_span_names_all_that_lies_in_it_and_at_most_a_second_more(full: Desk, span: Span, found: list[int]) -> None:
+    items = full.source.list_page(None, span=span, limit=500).items
+    ids = full.mailbox.ids()
+    assert sorted(ids.index(item.provider_id) for item in items) == found
+
+
+def test_a_label_narrows_the_listing_to_what_carries_it(full: Desk) -> None:
+    spam = full.mailbox.add(letter(50), labels=("SPAM",), at=day(30))
+    full.mailbox.modify(full.mailbox.ids()[0], add=("STARRED",))
+    assert [item.provider_id for item in full.source.list_page(None, limit=9, label_id="SPAM").items] == [spam]
+    assert [item.provider_id for item in full.source.list_page(None, limit=9, label_id="STARRED").items] == [
+        full.mailbox.ids()[0]
+    ]
+
+
+def test_labels_tell_the_providers_own_counts(full: Desk) -> None:
+    own = full.mailbox.create_label("Repairs")
+    full.mailbox.modify(full.mailbox.ids()[0], add=(own,), remove=("UNREAD",))
+    counts = {label.label_id: label for label in full.source.labels()}
+    assert counts[own] == Label(own, "Repairs", 1)
+    assert (counts["INBOX"].messages, counts["UNREAD"].messages, counts["TRASH"].messages) == (7, 6, 0)
+    assert full.statuses("labels.list") == {"200": 1}
+    assert full.statuses("labels.get") == {"200": len(counts)}
+
+
+def test_a_label_deleted_while_labels_are_counted_is_left_out(full: Desk) -> None:
+    full.source.profile()
+    full.server.faults.add(FaultKind.NOT_FOUND_404, method="labels.get", times=1)
+    assert "INBOX" not in {label.label_id for label in full.source.labels()}
+
+
+def test_a_watch_lasts_seven_days_and_is_renewed_on_the_same_topic(full: Desk) -> None:
+    topic = "projects/acme/topics/mail"
+    for _ in range(2):
+        watch = full.source.watch(topic)
+        assert watch.cursor == str(full.mailbox.history_id)
+        assert timedelta(days=6, hours=23) < watch.expires_at - full.clock.now() < timedelta(days=7, hours=1)
+    assert full.mailbox.watched is not None
+    with pytest.raises(Permanent, match=r"Only one user push notification client.*topic here"):
+        full.source.watch("projects/acme/topics/other")
+
+
+def test_gmail_cannot_be_waited_on(desk: Desk) -> None:
+    with pytest.raises(Permanent, match="push"):
+        desk.source.wait_for_news(timedelta(seconds=1))
 
 
 def test_a_page_never_asks_for_more_than_gmail_allows(full: Desk) -> None:
-    assert len(full.source.list_page(None, since=None, limit=100_000).items) == len(LETTERS)
-    page = full.source.list_page(None, since=None, limit=0)
+    assert len(full.source.list_page(None, limit=100_000).items) == len(LETTERS)
+    page = full.source.list_page(None, limit=0)
     assert len(page.items) == 1
     assert page.next_cursor is not None
 
 
 def test_an_empty_mailbox_has_an_empty_last_page(desk: Desk) -> None:
-    page = desk.source.list_page(None, since=None, limit=100)
+    page = desk.source.list_page(None, limit=100)
     assert (list(page.items), page.next_cursor) == ([], None)
     assert desk.source.fetch([]) == []
 
 
 def test_a_page_token_that_expired_restarts_the_listing(full: Desk) -> None:
-    token = full.source.list_page(None, since=None, limit=2).next_cursor
+    token = full.source.list_page(None, limit=2).next_cursor
     full.server.page_tokens.expire()
     for cursor in (token, "nonsense"):
         with pytest.raises(PageExpired):
-            full.source.list_page(cursor, since=None, limit=2)
+            full.source.list_page(cursor, limit=2)
 
 
 def test_history_tells_what_was_added_deleted_and_labelled(full: Desk) -> None:
@@ -158,12 +220,12 @@ def test_history_tells_what_was_added_deleted_and_labelled(full: Desk) -> None:
     assert [item.provider_id for item in changes.added] == [new, brief]
     assert list(changes.deleted) == [known[0], brief]
     assert changes.labels == {known[1]: ("STARRED",), known[2]: ()}
-    assert (changes.cursor, changes.next_page) == (full.mailbox.history_id, None)
+    assert (changes.cursor, changes.next_page) == (str(full.mailbox.history_id), None)
     quiet = full.source.changes(changes.cursor, None)
     assert (list(quiet.added), list(quiet.deleted), quiet.labels, quiet.cursor) == ([], [], {}, changes.cursor)
 
 
-def drained(desk: Desk, cursor: int) -> set[str]:
+def drained(desk: Desk, cursor: str) -> set[str]:
     added: set[str] = set()
     page = None
     while True:
@@ -181,7 +243,7 @@ def test_odd_pages_of_history_lose_nothing(full: Desk, kind: FaultKind) -> None:
     cursor = full.mailbox.history_id
     new = {full.mailbox.add(letter(number)) for number in range(100, 120)}
     full.server.faults.add(kind, times=3)
-    assert drained(full, cursor) == new
+    assert drained(full, str(cursor)) == new
 
 
 def test_history_longer_than_a_page_is_read_page_by_page(desk: Desk) -> None:
@@ -193,15 +255,15 @@ def test_history_longer_than_a_page_is_read_page_by_page(desk: Desk) -> None:
 
 
 def test_a_forgotten_history_asks_for_a_resync(full: Desk) -> None:
-    cursor = full.mailbox.history_id
+    cursor = str(full.mailbox.history_id)
     full.mailbox.add(letter(70))
     full.mailbox.expire_history()
     with pytest.raises(CursorExpired):
         full.source.changes(cursor, None)
 
 
-@pytest.mark.parametrize("cursor", [0, -1, 10**15])
-def test_a_cursor_that_never_was_one_asks_for_a_resync(full: Desk, cursor: int) -> None:
+@pytest.mark.parametrize("cursor", ["", "0", "-1", "1.5", " 1", "x", "1" * 41, str(10**15), str(2**64), "\u0663"])
+def test_a_cursor_that_never_was_one_asks_for_a_resync(full: Desk, cursor: str) -> None:
     with pytest.raises(CursorExpired):
         full.source.changes(cursor, None)
 
@@ -248,8 +310,8 @@ def test_a_blip_that_stays_harms_only_its_own_message(full: Desk, kind: FaultKin
     "read",
     [
         lambda desk: desk.source.profile(),
-        lambda desk: desk.source.list_page(None, since=None, limit=5),
-        lambda desk: desk.source.changes(desk.mailbox.history_id, None),
+        lambda desk: desk.source.list_page(None, limit=5),
+        lambda desk: desk.source.changes(str(desk.mailbox.history_id), None),
     ],
 )
 def test_a_provider_that_keeps_failing_passes_by_itself(
@@ -272,7 +334,7 @@ def test_an_outage_is_transient_and_the_same_source_works_after_it(tmp_path: Pat
         desk.source.profile()
     with server:
         assert errors(desk.source.fetch(items)) == [None]
-        desk.source.close()
+        desk.close()
 
 
 THROTTLES = [
@@ -287,8 +349,9 @@ THROTTLES = [
 def test_throttling_ends_the_fetch_without_asking_for_the_rest(full: Desk, kind: FaultKind) -> None:
     items = full.items() * 20
     full.server.faults.add(kind, method="messages.get")
-    assert set(errors(full.source.fetch(items))) == {Throttled}
-    assert sum(full.statuses().values()) <= 4
+    found = Counter(errors(full.source.fetch(items)))
+    assert found.keys() == {Throttled, OutOfBudget}
+    assert found[Throttled] == sum(full.statuses().values()) <= 4
     assert {units for method, _, units in full.calls if method == "messages.get"} == {0}
     assert full.clock.waits == []
 
@@ -303,7 +366,7 @@ def test_the_wait_gmail_asks_for_is_handed_on(full: Desk, told: dict[str, float]
     assert timedelta(seconds=30) < missed.error.retry_after <= timedelta(seconds=41)
 
 
-def test_too_many_calls_at_once_makes_fewer_workers_and_loses_nothing(full: Desk) -> None:
+def test_too_many_calls_at_once_stop_those_that_were_told_and_lose_nothing(full: Desk) -> None:
     full.server.quota.max_concurrent = 1
     full.server.quota.latency = 0.01
     left = full.items()
@@ -323,9 +386,9 @@ def test_too_many_calls_at_once_makes_fewer_workers_and_loses_nothing(full: Desk
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        (FaultKind.SUSPENDED_400, NeedsAuthorization),
+        (FaultKind.SUSPENDED_400, Suspended),
         (FaultKind.FORBIDDEN_403, NeedsAuthorization),
-        (FaultKind.DOMAIN_POLICY_403, NeedsAuthorization),
+        (FaultKind.DOMAIN_POLICY_403, Forbidden),
         (FaultKind.UNAUTHENTICATED_401, NeedsAuthorization),
     ],
 )
@@ -386,16 +449,20 @@ def test_calls_and_units_are_counted_as_the_provider_counts_them(full: Desk) -> 
     items = full.items()
     full.source.fetch(items)
     full.source.profile()
-    full.source.changes(full.mailbox.history_id, None)
+    full.source.changes(str(full.mailbox.history_id), None)
+    labels = len(full.source.labels())
+    full.source.watch("projects/acme/topics/mail")
     assert Counter(method for method, _, _ in full.calls) == {
         "messages.list": 1,
         "messages.get": 7,
-        "getProfile": 1,
+        "getProfile": 2,
         "history.list": 1,
+        "labels.list": 1,
+        "labels.get": labels,
+        "watch": 1,
     }
-    assert sum(units for _, _, units in full.calls) == 5 + 7 * 20 + 1 + 2
+    assert sum(units for _, _, units in full.calls) == 5 + 7 * 20 + 2 * 1 + 2 + 1 + labels + 100
     full.calls.clear()
-    older = full.open(ADDRESS, costs=COSTS_BEFORE_2026_05)
+    older = full.open(ADDRESS, meter=NullMeter(COSTS[QuotaProfile.BEFORE_2026_05]))
     older.fetch(items)
-    assert sum(units for _, _, units in full.calls) == 7 * 5
-    older.close()
+    assert sum(units for _, _, units in full.calls) == 1 + 7 * 5

@@ -58,7 +58,7 @@ def pages(source: MailSource, limit: int) -> list[list[Listed]]:
     found: list[list[Listed]] = []
     cursor = None
     while True:
-        page = source.list_page(cursor, since=None, limit=limit)
+        page = source.list_page(cursor, limit=limit)
         found.append(list(page.items))
         cursor = page.next_cursor
         if cursor is None:
@@ -84,8 +84,8 @@ def test_a_listing_is_the_same_every_time_and_in_another_process(opened: Callabl
 
 
 def test_a_listing_goes_on_in_another_process(opened: Callable[[], MailSource]) -> None:
-    page = opened().list_page(None, since=None, limit=10)
-    rest = opened().list_page(page.next_cursor, since=None, limit=100)
+    page = opened().list_page(None, limit=10)
+    rest = opened().list_page(page.next_cursor, limit=100)
     assert len({item.provider_id for item in [*page.items, *rest.items]}) == len(LETTERS)
     assert rest.next_cursor is None
 
@@ -123,4 +123,4 @@ def test_reading_moves_no_cursor(opened: Callable[[], MailSource]) -> None:
 
 def test_a_cursor_nobody_gave_out_restarts_the_listing(opened: Callable[[], MailSource]) -> None:
     with pytest.raises(PageExpired):
-        opened().list_page("not a cursor", since=None, limit=5)
+        opened().list_page("not a cursor", limit=5)

@@ -76,7 +76,7 @@ def _from_file(path: Path, folder: Path, messages: int) -> list[bytes]:
     raws: list[bytes] = []
     cursor: str | None = None
     while len(raws) < messages:
-        page = source.list_page(cursor, since=None, limit=_PAGE)
+        page = source.list_page(cursor, limit=_PAGE)
         raws += [found.raw for found in source.fetch(page.items) if isinstance(found, Fetched)]
         cursor = page.next_cursor
         if cursor is None:
@@ -89,7 +89,7 @@ def _ids(path: Path, folder: Path) -> Iterator[str]:
     source = FileSource([path], folder / "spool")
     cursor: str | None = None
     while True:
-        page = source.list_page(cursor, since=None, limit=_PAGE)
+        page = source.list_page(cursor, limit=_PAGE)
         yield from (item.provider_id for item in page.items)
         cursor = page.next_cursor
         if cursor is None:

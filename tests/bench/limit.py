@@ -149,7 +149,7 @@ def _add_parts(rows: Rows, own_id: int, org_id: UUID, parsed: mime.Parsed) -> No
 def _batches(source: FileSource) -> Iterator[list[Fetched]]:
     cursor: str | None = None
     while True:
-        page = source.list_page(cursor, since=None, limit=_BATCH)
+        page = source.list_page(cursor, limit=_BATCH)
         yield [found for found in source.fetch(page.items) if isinstance(found, Fetched)]
         cursor = page.next_cursor
         if cursor is None:

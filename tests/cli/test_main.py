@@ -10,7 +10,12 @@ import pytest
 from ops_api.cli.lazy import COMMANDS
 from tests.cli.conftest import Command
 
-_GROUPS = {"mailbox": ("add gmail", "list", "pause", "resume"), "dlq": ("list", "show", "groups", "replay", "discard")}
+_GROUPS = {
+    "mailbox": ("add gmail", "list", "pause", "resume"),
+    "dlq": ("list", "show", "groups", "replay", "discard"),
+    "keys": ("status", "rotate"),
+    "quota": ("list", "set"),
+}
 _LINES = [name for name in COMMANDS if name not in _GROUPS] + [
     f"{group} {name}" for group, names in _GROUPS.items() for name in names
 ]

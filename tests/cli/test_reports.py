@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from models.enums import Lane, OccurrenceState
-from models.queries import queue, summary, sync
+from models.queries import progress, queue, summary, sync
 from pipeline.commands import sync as commands
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
@@ -71,7 +71,19 @@ def test_tickets_leave_with_their_message_ids(fieldpost: Command, served: Settin
 
 
 @pytest.mark.parametrize(
-    "line", ["status", "audit", "history", "backfill", "mailbox pause", "mailbox resume", "export --what tickets"]
+    "line",
+    [
+        "status",
+        "audit",
+        "history",
+        "backfill",
+        "reconcile",
+        "gaps",
+        "labels",
+        "mailbox pause",
+        "mailbox resume",
+        "export --what tickets",
+    ],
 )
 def test_an_unknown_mailbox_is_told_with_those_that_are_known(
     fieldpost: Command, served: Settings, db: Database, line: str
@@ -87,16 +99,25 @@ def test_status_says_why_a_mailbox_is_slow(fieldpost: Command, served: Settings,
     with db.begin() as connection:
         archive = Archive(connection)
         commands.request_backfill(connection, archive.mailbox_id)
-        commands.pause(connection, archive.mailbox_id, timedelta(minutes=5), "tests")
+        commands.pause(connection, archive.mailbox_id, timedelta(minutes=5), "moving", "cli:ann")
         emit = Emit("fetch", "7", archive.org_id, archive.mailbox_id, Lane.LIVE, 0, "trace")
         ledger.put(connection, [emit.after(timedelta(minutes=9))])
     found = fieldpost("status", ADDRESS, "--json").json
     why = " | ".join(found["why_slow"])
     assert found["state"] == "paused"
     assert found["queued"] == {"backfill": 1, "fetch": 1}
-    assert found["backfill"] == {"listed": 0, "estimate": None}
+    assert found["backfill"] == {
+        "reason": "requested",
+        "since": None,
+        "listed": 0,
+        "fresh": 0,
+        "estimate": None,
+        "windows_done": 0,
+        "restarts": 0,
+        "window": None,
+    }
     assert (found["live_workers"], found["remaining"], found["eta_seconds"]) == (0, 1, None)
-    assert "(tests)" in why
+    assert "by cli:ann (moving)" in why
     assert "1 fetch job waits" in why
     assert "no worker is alive" in why
     everything = fieldpost("status", "--json").json
@@ -153,7 +174,7 @@ def test_a_request_says_when_nobody_works(fieldpost: Command, served: Settings, 
     assert result.json["job_id"]
     assert "no worker is alive" in result.err
     with db.begin() as connection:
-        (listing,) = sync.listings(connection).values()
+        (listing,) = progress.listings(connection).values()
     assert listing.since is not None
     assert listing.since.isoformat() == "2026-01-01T00:00:00+00:00"
 

@@ -32,9 +32,16 @@ METRICS = {
     "fieldpost_mailbox_up": {"mailbox"},
     "fieldpost_sync_lag_seconds": {"mailbox"},
     "fieldpost_provider_calls_total": {"method", "status"},
+    "fieldpost_mailbox_state": {"mailbox", "state"},
+    "fieldpost_gaps_unfilled": {"mailbox"},
+    "fieldpost_missing_found": {"mailbox"},
+    "fieldpost_comparison_age_seconds": {"mailbox"},
+    "fieldpost_watch_expires_seconds": {"mailbox"},
+    "fieldpost_watch_silent": {"mailbox"},
+    "fieldpost_watch_state": {"mailbox", "state"},
     "up": {"job", "instance"},
 }
-FUNCTIONS = {"max", "sum", "rate", "increase", "delta", "deriv", "histogram_quantile"}
+FUNCTIONS = {"max", "min", "sum", "rate", "increase", "delta", "deriv", "histogram_quantile"}
 WORDS = {"by", "on", "and", "unless"}
 LINT = """
 extends: default

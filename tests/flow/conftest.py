@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime.settings import Settings
+from tests.other_gmail import why_not
 from tests.worker_process import WorkerProcesses, worker_processes
+
+#: `tests/test_other_gmail.py` says why, once.
+collect_ignore = ["test_other_gmail.py"] if why_not() else []
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ ADDRESS = "support@example.org"
 LONG_AGO = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
 
 _ROWS = text("""
-    SELECT provider_id, state, labels, encode(raw_sha256, 'hex') AS sha256, deleted_at IS NOT NULL AS is_deleted
+    SELECT provider_id, state, labels, encode(raw_sha256, 'hex') AS sha256,
+           deleted_at IS NOT NULL OR vanished_at IS NOT NULL AS is_deleted
       FROM occurrences WHERE mailbox_id = :mailbox
 """)
 _ENDED = {"routed", "gone", "ignored", "quarantined"}
@@ -39,7 +40,7 @@ class GmailBox:
         self.box = server.mailbox(ADDRESS)
         self._ever: dict[str, tuple[bytes, str, str]] = {}
         assert settings.secret_key is not None
-        secrets = Secrets(settings.secret_key.get_secret_value())
+        secrets = Secrets.of(settings)
         content = server.authorized_user_file(folder / "credentials.json", ADDRESS).read_bytes()
         with db.begin() as connection:
             org_id = mailboxes.ensure_organization(connection, "Acme")

@@ -20,7 +20,7 @@ def test_labels_that_history_wrote_meanwhile_are_not_overwritten(db: Database, n
     with db.begin() as connection:
         found = factories.occurrence(connection, world.mailbox_id, "a", labels=("INBOX", "UNREAD"))
     source.mails["a"] = Fetched("a", b"raw", labels=("INBOX", "STARRED"))
-    source.history = {(50, None): Changes(60, labels={"a": newer})}
+    source.history = {("50", None): Changes("60", labels={"a": newer})}
     read = source.fetch
 
     def read_and_change(items: Sequence[Listed]) -> Sequence[Fetched | Missed]:

@@ -33,6 +33,7 @@ class FaultKind(StrEnum):
     ERROR_502 = "error_502"
     ERROR_503 = "error_503"
     ERROR_504 = "error_504"
+    ANSWER = "answer"
     INVALID_GRANT = "invalid_grant"
     PAGE_TOKEN_EXPIRED = "page_token_expired"
     HISTORY_EXPIRED = "history_expired"
@@ -91,7 +92,8 @@ class Fault:
 
     `method` may hold wildcards (`messages.*`); `token` is the OAuth endpoint, `batch` the batch as a whole.
     `share` of the matching calls fail, at most `times` of them (None: no end). `retry_after` and
-    `retry_time_in_message` are seconds announced by a throttle. `delay` is for slow, `bytes_per_second` for slow_body.
+    `retry_time_in_message` are seconds announced by a throttle. `delay` is for slow, `bytes_per_second` for slow_body;
+    `code`, `reason` and `message` are what the kind `answer` refuses with.
     """
 
     kind: FaultKind
@@ -104,6 +106,9 @@ class Fault:
     retry_time_in_message: float | None = None
     delay: float = 1.0
     bytes_per_second: int = 64
+    code: int = 400
+    reason: str = ""
+    message: str = ""
 
     def matches(self, target: Target) -> bool:
         """Whether a call is one of those meant."""
@@ -120,15 +125,16 @@ class Fault:
     @property
     def refuses(self) -> bool:
         """Whether the call has no effect when this fault strikes."""
-        return (
-            self.kind in _THROTTLES or self.kind in _REFUSALS or self.kind in {FaultKind.RESET, FaultKind.INVALID_GRANT}
-        )
+        others = {FaultKind.ANSWER, FaultKind.RESET, FaultKind.INVALID_GRANT}
+        return self.kind in _THROTTLES or self.kind in _REFUSALS or self.kind in others
 
     def error(self, clock: TimeSource) -> ApiError | None:
         """The refusal this fault answers with; None for one that changes the answer or the connection."""
         if self.kind in _THROTTLES:
             code, reason, message = _THROTTLES[self.kind]
             return refusal(clock, code, reason, message, header=self.retry_after, in_message=self.retry_time_in_message)
+        if self.kind is FaultKind.ANSWER:
+            return refusal(clock, self.code, self.reason, self.message, header=self.retry_after, in_message=None)
         make = _REFUSALS.get(self.kind)
         return make() if make else None
 
@@ -182,11 +188,14 @@ class Faults:
         retry_time_in_message: float | None = None,
         delay: float = 1.0,
         bytes_per_second: int = 64,
+        code: int = 400,
+        reason: str = "",
+        message: str = "",
     ) -> int:
         """Put a fault in force (fields as in `Fault`); answers its number. ValueError for an unknown kind."""
         fault = Fault(
             FaultKind(kind), method, mailbox.lower() if mailbox else None, message_id, share, times,
-            retry_after, retry_time_in_message, delay, bytes_per_second,
+            retry_after, retry_time_in_message, delay, bytes_per_second, code, reason, message,
         )  # fmt: skip
         with self._lock:
             self._last += 1

@@ -57,6 +57,9 @@ class Gateway:
                 faults = world.faults.pick(Target("token", address))
                 if refuses_unheard(faults):
                     return Answer(500, ending=Ending.RESET)
+                for fault in faults:
+                    if fault.kind is FaultKind.ANSWER:
+                        raise OAuthError(fault.reason, fault.message)
                 raise_refusal(faults, world.clock)
                 if any(fault.kind is FaultKind.INVALID_GRANT for fault in faults):
                     raise OAuthError("invalid_grant", "Token has been expired or revoked.")

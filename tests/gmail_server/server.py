@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.gmail_server import mbox
+from tests.gmail_server.announcing import Announcer
 from tests.gmail_server.clock import TimeSource
 from tests.gmail_server.connection import Listener
 from tests.gmail_server.faults import Faults
@@ -70,6 +71,11 @@ class GmailServer:
     def clock(self) -> TimeSource:
         """The server's time."""
         return self.world.clock
+
+    @property
+    def announcer(self) -> Announcer:
+        """What is published of watched mailboxes: set its `publish`; `is_limited`, `sent`, `dropped`."""
+        return self.world.announcer
 
     @property
     def tokens(self) -> Tokens:

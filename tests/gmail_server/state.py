@@ -9,7 +9,7 @@ import random
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import orjson
@@ -96,6 +96,7 @@ class Mailbox:
         self.threads: Counter[str] = Counter()
         self.label_names: dict[str, str] = {}
         self.watched: tuple[str, int] | None = None
+        self.on_change: Callable[[Mailbox], None] = lambda _: None
         self._clock = clock
         self._last_id = (0x18 << 56) | (number << 20)
         self._steps = random.Random(number + 1)
@@ -227,6 +228,7 @@ class Mailbox:
         message.history_id = self.history.next_id()
         message.head = None
         self.history.write(Record(message.history_id, change, message.id, message.thread_id, message.labels, changed))
+        self.on_change(self)
 
     def _thread_of(self, message: Message, headers: list[mail_text.Header], wanted: str | None) -> str:
         """The thread of a mail that shares an identifier and its base subject with it, else a new one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from tests.gmail_server.announcing import Announcer
 from tests.gmail_server.clock import TimeSource
 from tests.gmail_server.faults import Faults
 from tests.gmail_server.oauth import Tokens
@@ -23,6 +24,7 @@ class World:
         self.url = ""
         self.lock = threading.RLock()
         self.clock = TimeSource(speed)
+        self.announcer = Announcer(self.clock)
         self.mailboxes: dict[str, Mailbox] = {}
         self.tokens = Tokens(self.mailboxes)
         self.page_tokens = PageTokens(self.clock)
@@ -42,6 +44,7 @@ class World:
         with self.lock:
             if key not in self.mailboxes:
                 self.mailboxes[key] = Mailbox(key, self.clock, self.lock, self.seed)
+                self.mailboxes[key].on_change = self.announcer.changed
             return self.mailboxes[key]
 
     def statistics(self) -> dict[str, object]:

@@ -59,7 +59,7 @@ def test_the_status_speaks_of_jobs_by_the_contracts_names(api: Api, ours: House)
 
 def test_a_pause_lasts_as_long_as_asked_and_resume_ends_it(api: Api, ours: House) -> None:
     person = api.person(ours.org_id)
-    change(api.db, "UPDATE mailboxes SET history_id = 7")
+    change(api.db, "UPDATE mailboxes SET sync_cursor = '7'")
     path = f"/mailboxes/{ours.mailbox_id}/sync"
     ((before,),) = rows(api.db, "SELECT now()")
     paused = person.post(f"{path}/pause", params={"minutes": 45, "reason": "moving house"}).json()

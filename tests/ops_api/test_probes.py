@@ -92,6 +92,66 @@ def test_metrics_tell_the_queue_the_letters_the_mailboxes_and_the_workers(api: A
     assert "help@ours.example" not in answer.text
 
 
+def test_metrics_tell_how_watches_stand_and_say_nothing_of_paused_mailboxes(
+    api: Api, ours: House, theirs: House
+) -> None:
+    change(
+        api.db,
+        """
+        INSERT INTO watches (mailbox_id, state, topic, expires_at, pushed_at)
+        SELECT id, 'silent', 't', now() + interval '5 days', now() - interval '1 hour' FROM mailboxes
+        """,
+    )
+    change(api.db, "UPDATE mailboxes SET state = 'paused' WHERE id = :id", id=theirs.mailbox_id)
+    said = api.client().get("/metrics").text
+    found, mailbox = _samples(said), str(ours.mailbox_id)
+    assert found["fieldpost_watch_state", mailbox, "silent"] == 1
+    assert found["fieldpost_watch_silent", mailbox] == 1
+    assert 430_000 < found["fieldpost_watch_expires_seconds", mailbox] <= 432_000
+    assert found["fieldpost_push_age_seconds", mailbox] >= 3_600
+    assert not [name for name in found if name[0].startswith("fieldpost_watch") and str(theirs.mailbox_id) in name]
+
+
+def test_metrics_tell_how_complete_mailboxes_are(api: Api, ours: House, theirs: House) -> None:
+    mine, other = str(ours.mailbox_id), str(theirs.mailbox_id)
+    change(api.db, "UPDATE mailboxes SET sync_cursor = '7', created_at = now() - interval '2 days', trips = 2")
+    change(api.db, "UPDATE mailboxes SET state = 'suspended' WHERE id = :id", id=theirs.mailbox_id)
+    change(
+        api.db,
+        """
+        INSERT INTO reconciles (mailbox_id, scope, asked_by, state, started_at, finished_at, missing)
+        SELECT :id, scope, 't', 'done', now() - ago, now() - ago, missing
+          FROM (VALUES ('full', interval '9 h', 8), ('nightly', interval '1 h', 3), ('resync', interval '0', 99))
+            AS t(scope, ago, missing)
+        """,
+        id=ours.mailbox_id,
+    )
+    change(
+        api.db,
+        """
+        INSERT INTO gaps (org_id, mailbox_id, cause, state, to_at, filled_at)
+        SELECT org_id, id, 'audit', gap, now(), CASE gap WHEN 'filled' THEN now() END
+          FROM mailboxes, unnest(ARRAY['open', 'filling', 'filled']) AS gap WHERE id = :id
+        """,
+        id=ours.mailbox_id,
+    )
+    api.person(ours.org_id).post(f"/mailboxes/{mine}/sync/backfill")
+    found = _samples(api.client().get("/metrics").text)
+    assert found["fieldpost_mailbox_state", mine, "active"] == found["fieldpost_mailbox_state", other, "suspended"] == 1
+    assert (found["fieldpost_gaps_unfilled", mine], found["fieldpost_gaps_unfilled", other]) == (2, 0)
+    assert (found["fieldpost_backfill_running", mine], found["fieldpost_backfill_running", other]) == (1, 0)
+    assert (found["fieldpost_missing_found", mine], found["fieldpost_breaker_trips", mine]) == (3, 2)
+    assert 3_600 <= found["fieldpost_comparison_age_seconds", mine] < 3_700
+    assert ("fieldpost_missing_found", other) not in found
+    assert ("fieldpost_comparison_age_seconds", other) not in found
+
+
+def test_a_mailbox_that_was_never_compared_is_as_old_as_itself(api: Api, ours: House) -> None:
+    change(api.db, "UPDATE mailboxes SET sync_cursor = '7', created_at = now() - interval '2 days'")
+    found = _samples(api.client().get("/metrics").text)
+    assert found["fieldpost_comparison_age_seconds", str(ours.mailbox_id)] >= 172_800
+
+
 def test_an_occurrence_with_work_left_and_no_job_is_stranded(api: Api, ours: House) -> None:
     with api.db.begin() as connection:
         kept, _, _ = fetched(connection, ours.org_id, ours.mailbox_id, ["a", "b", "c"])

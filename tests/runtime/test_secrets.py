@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline.core import ticket_codes
 from pipeline.runtime.errors import NeedsAuthorization, UserError
-from pipeline.runtime.secrets import Secrets, SignedReplyTokens
+from pipeline.runtime.secrets import Secrets, SignedReplyTokens, named_key
+from pipeline.runtime.settings import read_settings
 
 KEY = "a long secret key that only tests know"
 SECRETS = Secrets(KEY)
@@ -41,6 +45,106 @@ def test_damaged_content_asks_for_authorization_instead_of_failing_in_a_strange_
     sealed = SECRETS.seal("credentials", "mailbox 1", b"refresh token")
     with pytest.raises(NeedsAuthorization):
         SECRETS.unseal("credentials", "mailbox 1", sealed[:keep])
+
+
+OLD = "the secret key of last year and long enough"
+BOTH = Secrets(KEY, [OLD])
+
+
+def sealed_by_0_1_0(key: str, content: bytes) -> bytes:
+    """Return what the first version wrote: a nonce and the ciphertext, bound to the mailbox alone."""
+    nonce = os.urandom(12)
+    return nonce + AESGCM(Secrets(key).key("credentials")).encrypt(nonce, content, b"mailbox 1")
+
+
+@pytest.mark.parametrize("key", [KEY, OLD])
+def test_what_an_earlier_key_sealed_opens_while_it_is_kept(key: str):
+    sealed = Secrets(key).seal("credentials", "mailbox 1", b"refresh token")
+    assert BOTH.unseal("credentials", "mailbox 1", sealed) == b"refresh token"
+    opened = BOTH.opened("credentials", "mailbox 1", sealed)
+    assert (opened.key_id, opened.is_outdated) == (Secrets(key).key_id, key == OLD)
+    assert named_key(sealed) == Secrets(key).key_id
+
+
+def test_an_unknown_key_is_named_with_the_setting_that_helps():
+    sealed = Secrets(OLD).seal("credentials", "mailbox 1", b"refresh token")
+    with pytest.raises(NeedsAuthorization, match=Secrets(OLD).key_id) as caught:
+        SECRETS.unseal("credentials", "mailbox 1", sealed)
+    assert "FIELDPOST_PREVIOUS_SECRET_KEYS" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [KEY, OLD])
+def test_the_form_of_0_1_0_opens_whatever_byte_it_begins_with(key: str):
+    for _ in range(600):  # one in 256 begins like the newer form
+        sealed = sealed_by_0_1_0(key, b"refresh token")
+        opened = BOTH.opened("credentials", "mailbox 1", sealed)
+        assert (opened.content, opened.is_outdated) == (b"refresh token", True)
+    with pytest.raises(NeedsAuthorization):
+        BOTH.unseal("credentials", "mailbox 2", sealed)
+
+
+def test_the_named_key_is_part_of_what_is_authenticated():
+    sealed = SECRETS.seal("credentials", "mailbox 1", b"refresh token")
+    forged = sealed[:1] + bytes.fromhex(Secrets(OLD).key_id) + sealed[5:]
+    with pytest.raises(NeedsAuthorization):
+        BOTH.unseal("credentials", "mailbox 1", forged)
+
+
+@pytest.mark.parametrize("bit", [0, 8, 8 * 5, 8 * 17, 8 * 30])
+def test_a_changed_bit_anywhere_opens_nothing(bit: int):
+    sealed = bytearray(SECRETS.seal("credentials", "mailbox 1", b"refresh token"))
+    sealed[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(NeedsAuthorization):
+        SECRETS.unseal("credentials", "mailbox 1", bytes(sealed))
+
+
+def test_purpose_and_owner_cannot_be_shifted_into_each_other():
+    sealed = SECRETS.seal("credentials", "mailbox 1", b"x")
+    with pytest.raises(NeedsAuthorization):
+        SECRETS.unseal("credential", "smailbox 1", sealed)
+
+
+def test_a_key_id_tells_keys_apart_and_needs_no_previous_ones():
+    assert len({SECRETS.key_id, Secrets(OLD).key_id}) == 2
+    assert SECRETS.key_id == BOTH.key_id
+    assert len(bytes.fromhex(SECRETS.key_id)) == 4
+
+
+def test_a_short_previous_key_is_refused():
+    with pytest.raises(UserError, match="FIELDPOST_PREVIOUS_SECRET_KEYS"):
+        Secrets(KEY, ["short"])
+
+
+@pytest.mark.parametrize(
+    ("said", "keys"),
+    [
+        (None, ()),
+        ("", ()),
+        (OLD, (OLD,)),
+        ("one key of many letters, another key of letters,", ("one key of many letters", "another key of letters")),
+        ('["a key, with a comma", "and another"]', ("a key, with a comma", "and another")),
+    ],
+)
+def test_previous_keys_are_given_with_commas_or_as_a_list(
+    said: str | None, keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    if said is not None:
+        monkeypatch.setenv("FIELDPOST_PREVIOUS_SECRET_KEYS", said)
+    assert read_settings().previous_keys == keys
+
+
+def test_a_broken_list_of_previous_keys_is_told_without_the_keys(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FIELDPOST_PREVIOUS_SECRET_KEYS", '["a secret')
+    with pytest.raises(UserError, match="separated by commas") as caught:
+        read_settings()
+    assert "a secret" not in str(caught.value)
+
+
+def test_a_reply_address_that_is_out_still_proves_its_ticket_after_a_rotation():
+    code = ticket_codes.ticket_code(b"0123456789")
+    address = ticket_codes.reply_address(code, Secrets(OLD).key("reply address"), "acme.example")
+    assert SignedReplyTokens(BOTH).verify(address) == code
+    assert SignedReplyTokens(SECRETS).verify(address) is None
 
 
 def test_a_short_key_is_refused_and_a_missing_one_says_what_to_set():

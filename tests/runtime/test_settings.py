@@ -64,6 +64,28 @@ def test_a_bad_value_is_named_and_a_secret_is_not_shown(monkeypatch: pytest.Monk
     assert "hunter" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["HISTORY_SCHEDULE", "RECONCILE_SCHEDULE"])
+def test_a_cron_expression_that_is_none_is_told_with_how_to_write_one(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(f"FIELDPOST_{name}", "0 0 31 2 *")
+    with pytest.raises(UserError, match=f"{name}: .*write minute, hour, day, month and weekday"):
+        read_settings()
+
+
+@pytest.mark.parametrize("name", ["PUSH_TOPIC", "PUBSUB_SUBSCRIPTION"])
+@pytest.mark.parametrize("short", ["mail", "projects/p", "projects/p/topics/", "projects/p/other/mail"])
+def test_a_pubsub_name_is_given_in_full(monkeypatch: pytest.MonkeyPatch, name: str, short: str):
+    monkeypatch.setenv(f"FIELDPOST_{name}", short)
+    with pytest.raises(UserError, match=name):
+        read_settings()
+
+
+def test_push_is_served_only_when_a_good_token_is_known_whole(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FIELDPOST_PUSH_AUDIENCE", "https://mail.example")
+    assert not read_settings().is_push_served
+    monkeypatch.setenv("FIELDPOST_PUSH_SERVICE_ACCOUNT", "push@p.iam.gserviceaccount.com")
+    assert read_settings().is_push_served
+
+
 def test_a_contracts_own_name_is_obeyed_and_its_prefixed_twin_is_no_silent_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALLOW_DEV_LOGIN", "true")
     assert read_settings().allow_dev_login

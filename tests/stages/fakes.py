@@ -5,35 +5,57 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from pipeline.ports import Changes, Fetched, Listed, MailboxRef, MailSource, Missed, Page, Profile
+from models.enums import Lane
+from pipeline.ports import (
+    ALL,
+    Changes,
+    Fetched,
+    Label,
+    Listed,
+    MailboxRef,
+    MailSource,
+    Missed,
+    Page,
+    Profile,
+    Span,
+    Watch,
+)
 from pipeline.runtime.errors import Gone
 
 
 @dataclass
 class MemorySource:
-    """A mailbox in memory: `pages` by cursor, `history` by (cursor, page), `mails` by id; errors raised where put."""
+    """A mailbox in memory: `pages` by cursor, `history` by (cursor, page), `mails` by id; errors raised where put.
+
+    `listed` remembers what each listing asked for: cursor, span and label.
+    """
 
     pages: dict[str | None, Page | Exception] = field(default_factory=dict)
-    history: dict[tuple[int, str | None], Changes | Exception] = field(default_factory=dict)
+    history: dict[tuple[str, str | None], Changes | Exception] = field(default_factory=dict)
     mails: dict[str, Fetched | Exception] = field(default_factory=dict)
-    cursor: int | None = 100
+    cursor: str | None = "100"
     calls: list[str] = field(default_factory=list)
-    listed: list[tuple[str | None, datetime | None]] = field(default_factory=list)
+    listed: list[tuple[str | None, Span, str | None]] = field(default_factory=list)
+    counts: Sequence[Label] | Exception = ()
+    watched: Watch | Exception | None = None
+    news: bool | Exception = False
+    has_dates: bool = True
     broken: Exception | None = None
 
     def profile(self) -> Profile:
         self.calls.append("profile")
         return Profile("help@acme.example", self.cursor)
 
-    def list_page(self, cursor: str | None, *, since: datetime | None, limit: int) -> Page:
+    def list_page(self, cursor: str | None, *, span: Span = ALL, limit: int, label_id: str | None = None) -> Page:
         self.calls.append("list")
-        self.listed.append((cursor, since))
+        self.listed.append((cursor, span, label_id))
         return _or_raise(self.pages[cursor])
 
-    def changes(self, cursor: int, page: str | None) -> Changes:
+    def changes(self, cursor: str, page: str | None) -> Changes:
         self.calls.append("changes")
         return _or_raise(self.history[cursor, page])
 
@@ -47,11 +69,23 @@ class MemorySource:
         found = self.mails.get(provider_id, Gone(provider_id))
         return Missed(provider_id, found) if isinstance(found, Exception) else found
 
+    def labels(self) -> Sequence[Label]:
+        self.calls.append("labels")
+        return _or_raise(self.counts)
+
+    def watch(self, topic: str) -> Watch:
+        self.calls.append(f"watch {topic}")
+        return _or_raise(self.watched)
+
+    def wait_for_news(self, duration: timedelta) -> bool:
+        self.calls.append("wait")
+        return _or_raise(self.news)
+
     def close(self) -> None:
         self.calls.append("close")
 
 
-def _or_raise(answer: Page | Changes | Exception) -> object:
+def _or_raise(answer: Any) -> Any:
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -85,7 +119,7 @@ class MemorySources:
     by_mailbox: dict[UUID, MemorySource] = field(default_factory=dict)
     refused: dict[UUID, Exception] = field(default_factory=dict)
 
-    def open(self, mailbox: MailboxRef) -> MailSource:
+    def open(self, mailbox: MailboxRef, lane: Lane = Lane.LIVE) -> MailSource:
         if mailbox.mailbox_id in self.refused:
             raise self.refused[mailbox.mailbox_id]
         return self.by_mailbox.setdefault(mailbox.mailbox_id, MemorySource())  # type: ignore[return-value]

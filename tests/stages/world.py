@@ -54,7 +54,7 @@ class World:
         self.ports = Ports(SystemClock(), self.blobs, self.sources, SignedReplyTokens(SECRETS))
         with self.db.begin() as connection:
             self.org_id = factories.organization(connection, policy=self.policy)
-        self.mailbox_id = self.mailbox("help@acme.example", history_id=50)
+        self.mailbox_id = self.mailbox("help@acme.example", cursor="50")
 
     def mailbox(self, address: str, **options: Any) -> UUID:
         """Add a mailbox."""

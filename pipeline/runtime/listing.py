@@ -1,0 +1,36 @@
+"""Backfills as rows: one listing per mailbox at a time, and the ledger of its windows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from models.enums import ListingReason
+
+#: A listing that is running reaches further back when asked: its windows go on down to the new end.
+_ASK = text("""
+    INSERT INTO backfills (mailbox_id, since, reason) VALUES (:id, :since, :reason)
+        ON CONFLICT (mailbox_id) WHERE state = 'running'
+        DO UPDATE SET since = CASE WHEN backfills.since IS NULL OR excluded.since IS NULL THEN NULL
+                                   ELSE least(backfills.since, excluded.since) END
+    RETURNING id
+""")
+_FORGET_WINDOWS = text("""
+    DELETE FROM backfill_windows w USING backfills b
+     WHERE w.backfill_id = b.id AND b.mailbox_id = :id AND b.state = 'running'
+""")
+
+
+def ask(
+    connection: Connection, mailbox_id: UUID, *, since: datetime | None, reason: ListingReason = ListingReason.REQUESTED
+) -> UUID:
+    """Write that a mailbox is to be listed back to `since` (None: all of it); joins a listing that is running."""
+    found: UUID = connection.execute(_ASK, {"id": mailbox_id, "since": since, "reason": reason.value}).scalar_one()
+    return found
+
+
+def start_again(connection: Connection, mailbox_id: UUID) -> None:
+    """Let a running listing begin with its newest window again; ids it named already cost nothing but the listing."""
+    connection.execute(_FORGET_WINDOWS, {"id": mailbox_id})
