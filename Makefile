@@ -38,12 +38,14 @@ fix: setup ## Format and mend what a machine can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Measure the chain beside its limit
+bench: setup ## Measure the chain beside its limit, and a backfill beside its provider's quota
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.quota
 
-soak: setup ## Repeat the fault tests, SEEDS=5 times with other seeds
+soak: setup ## Run the long tests (50 lives of a mailbox), then the fault tests SEEDS=5 times with other seeds
+	@$(BIN)/pytest -q -n 2 --dist loadgroup -m soak
 	@for seed in $$(seq 1 $(SEEDS)); do echo "seed $$seed"; \
-	  $(BIN)/pytest -q tests/faults tests/flow -p no:xdist --hypothesis-seed=$$seed || exit 1; done
+	  $(BIN)/pytest -q tests/faults tests/flow -m "not soak" -p no:xdist --hypothesis-seed=$$seed || exit 1; done
 
 run: setup ## Start everything on this machine
 	@$(BIN)/fieldpost up --data .data

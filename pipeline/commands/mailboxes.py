@@ -20,7 +20,8 @@ _ADD = text("""
     INSERT INTO mailboxes (org_id, address, provider, source, credentials)
     VALUES (:org, :address, :provider, :source, :credentials)
         ON CONFLICT (address) DO UPDATE
-            SET source = excluded.source, credentials = coalesce(excluded.credentials, mailboxes.credentials)
+            SET source = excluded.source, credentials = coalesce(excluded.credentials, mailboxes.credentials),
+                project = CASE WHEN excluded.credentials IS NULL THEN mailboxes.project END
           WHERE mailboxes.org_id = excluded.org_id AND mailboxes.provider = excluded.provider
     RETURNING id
 """)

@@ -17,13 +17,14 @@ from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
 from pipeline.runtime.occurrences import record, relabel, settle_vanished, vanish
 from pipeline.stage import Again, Blocked, Stage, Work, gate
 
+#: The time is that of the beginning: what happened after it may not have been read.
 _MOVE = text("""
-    UPDATE mailboxes SET sync_cursor = :new, last_incremental_sync_at = now(), last_sync_error = NULL
+    UPDATE mailboxes SET sync_cursor = :new, last_incremental_sync_at = :read_at, last_sync_error = NULL
      WHERE id = :id AND sync_cursor = :old
 """)
 _BEGIN = text("""
     UPDATE mailboxes SET sync_cursor = :new,
-                         last_incremental_sync_at = CASE WHEN :new = sync_cursor THEN now()
+                         last_incremental_sync_at = CASE WHEN :new = sync_cursor THEN :read_at
                                                          ELSE last_incremental_sync_at END
      WHERE id = :id AND sync_cursor IS NOT DISTINCT FROM :old
 """)
@@ -110,7 +111,8 @@ def _advance(connection: Connection, done: Work[Mailbox, Delta]) -> list[Emit]:
     comparing.history_knows_better(connection, mailbox_id, list(labels))
     vanish(connection, mailbox, list(delta.deleted))
     settle_vanished(connection, mailbox_id)
-    moved = connection.execute(_MOVE, {"id": mailbox_id, "old": mailbox.cursor, "new": delta.cursor})
+    move = {"id": mailbox_id, "old": mailbox.cursor, "new": delta.cursor, "read_at": mailbox.now}
+    moved = connection.execute(_MOVE, move)
     if moved.rowcount != 1:
         raise Transient(f"the cursor of {mailbox.ref.address} moved meanwhile")
     found, previous_at = bool(recorded.fresh), mailbox.last_incremental_sync_at
@@ -123,7 +125,8 @@ def _begin_anew(connection: Connection, done: Work[Mailbox, Delta]) -> list[Emit
     """Go on from a new cursor, and find what the old one hid: list what was never listed, compare what was."""
     mailbox, job = done.item, done.job
     mailbox_id = mailbox.ref.mailbox_id
-    begun = connection.execute(_BEGIN, {"id": mailbox_id, "old": mailbox.cursor, "new": done.result.cursor})
+    begin = {"id": mailbox_id, "old": mailbox.cursor, "new": done.result.cursor, "read_at": mailbox.now}
+    begun = connection.execute(_BEGIN, begin)
     if begun.rowcount != 1:
         raise Transient(f"the cursor of {mailbox.ref.address} moved meanwhile")
     if mailbox.cursor is None:

@@ -46,7 +46,7 @@ def test_the_database_is_utf8_checked_private_and_loses_nothing_it_confirmed(fol
     expected = {
         "server_encoding": "UTF8", "data_checksums": "on", "fsync": "on", "full_page_writes": "on", "jit": "off",
         "synchronous_commit": "on", "listen_addresses": "", "unix_socket_permissions": "0700", "TimeZone": "UTC",
-        "max_wal_size": "2048", "checkpoint_timeout": "900", "autovacuum_naptime": "10", "max_connections": "100",
+        "max_wal_size": "2048", "checkpoint_timeout": "900", "autovacuum_naptime": "10", "max_connections": "200",
     }  # fmt: skip
     assert {name: settings[name] for name in expected} == expected
 
