@@ -43,6 +43,7 @@ auth_mechanisms = plain login{oauth_mechanisms}
 auth_failure_delay = 0
 mail_location = maildir:{folder}/mail/%u
 mail_fsync = never
+mail_max_userip_connections = {connections}
 mailbox_list_index = yes
 imap_idle_notify_interval = 1 min
 default_internal_user = {internal}
@@ -137,12 +138,16 @@ class Dovecot:
 
 @contextmanager
 def dovecot(
-    *, without: tuple[str, ...] = (), tokens: str | None = None, mechanisms: str = "xoauth2 oauthbearer"
+    *,
+    without: tuple[str, ...] = (),
+    tokens: str | None = None,
+    mechanisms: str = "xoauth2 oauthbearer",
+    connections: int = 10,
 ) -> Iterator[Dovecot]:
     """Start a server and give it to the block.
 
     `without` are capabilities that it shall not offer. `tokens` is the address that is asked about an access token,
-    which is appended; the mechanisms are then offered, too.
+    which is appended; the mechanisms are then offered, too. `connections` is how many an account may have at once.
     """
     program = _program()
     assert program is not None
@@ -155,6 +160,7 @@ def dovecot(
         oauth = {"oauth": _OAUTH.format(folder=folder), "oauth_mechanisms": f" {mechanisms}"}
         (folder / "oauth2.conf").write_text(_OAUTH_SETTINGS.format(url=tokens))
     words = {"folder": folder, "host": HOST, "port": port, "tls_port": tls_port, "password": PASSWORD}
+    words |= {"connections": connections}
     settings = _SETTINGS.format(**words, **oauth, **_account(folder), capability=_capability(without))
     (folder / "dovecot.conf").write_text(settings)
     spawner = Spawner()

@@ -35,9 +35,10 @@ _TIME_PASSES = (
     # A comparison under way tells by this time whether it listed an id before or after the id vanished.
     """UPDATE occurrences SET vanished_at = vanished_at - interval '10 minutes'
         WHERE vanished_at IS NOT NULL AND NOT EXISTS (SELECT FROM reconciles WHERE state = 'running' AND pages > 0)""",
-    """UPDATE budgets SET rest_until = least(rest_until, now()), bytes_rest_until = least(bytes_rest_until, now()),
-                          probe_until = least(probe_until, now()), ramp_at = ramp_at - interval '1 hour',
-                          level_at = level_at - interval '1 hour'""",
+    """UPDATE budgets SET rest_until = CASE WHEN rest_until > now() THEN now() ELSE rest_until END,
+                          bytes_rest_until = CASE WHEN bytes_rest_until > now() THEN now() ELSE bytes_rest_until END,
+                          probe_until = CASE WHEN probe_until > now() THEN now() ELSE probe_until END,
+                          ramp_at = ramp_at - interval '1 hour', level_at = level_at - interval '1 hour'""",
 )
 
 

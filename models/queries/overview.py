@@ -29,7 +29,7 @@ _OVERVIEW = text("""
                count(*) FILTER (WHERE resolution IS NULL) AS unresolved
           FROM dead_letters WHERE org_id = :org
     ), boxes AS (
-        SELECT count(*) AS mailboxes, count(*) FILTER (WHERE state = 'paused') AS paused,
+        SELECT count(*) AS mailboxes, count(*) FILTER (WHERE state IN ('paused', 'suspended', 'probing')) AS paused,
                CAST(avg(greatest(extract(epoch FROM now() - last_incremental_sync_at), 0)) AS float8) AS lag
           FROM mailboxes WHERE org_id = :org
     )

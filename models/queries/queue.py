@@ -19,7 +19,11 @@ _LIVE = text("""
      ORDER BY w.number
 """)
 _BUSY = text("""
-    SELECT EXISTS (SELECT FROM jobs WHERE mailbox_id = :id AND state IN ('ready', 'held', 'running', 'waiting'))
+    SELECT EXISTS (
+        SELECT FROM jobs j JOIN mailboxes m ON m.id = j.mailbox_id
+         WHERE j.mailbox_id = :id AND j.stage <> 'watch'
+           AND (j.state IN ('ready', 'running', 'waiting')
+                OR (j.state = 'held' AND m.state NOT IN ('auth_required', 'blocked'))))
 """)
 _WAITS = text("""
     SELECT mailbox_id, stage, min(last_error ->> 'text') AS error, count(*) AS jobs, min(run_at) AS next_at
@@ -89,7 +93,10 @@ def live_workers(connection: Connection) -> list[LiveWorker]:
 
 
 def is_busy(connection: Connection, mailbox_id: UUID) -> bool:
-    """Say whether a mailbox has jobs that will go on by themselves; parked and dead ones do not."""
+    """Say whether a mailbox has jobs that go on by themselves soon; parked and dead ones do not.
+
+    Nobody waits for the renewal of a watch.
+    """
     return bool(connection.execute(_BUSY, {"id": mailbox_id}).scalar_one())
 
 

@@ -1,13 +1,12 @@
-"""Connections to one IMAP account: opened when needed, kept, at most four, replaced once when one was lost."""
+"""Where an IMAP account is, and calls to it: each over a connection of a pool, tried again once when that was lost."""
 
 from __future__ import annotations
 
 import imaplib
 import ipaddress
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,13 +18,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from pipeline.adapters.imap_client import ImapClient
 from pipeline.adapters.imap_credentials import ImapLogin
 from pipeline.adapters.imap_errors import LOGIN, Dropped, from_exception
-from pipeline.runtime.errors import FieldpostError, Gone, Reach, Throttled, UserError
+from pipeline.adapters.imap_pool import ImapPool, end
+from pipeline.runtime.errors import FieldpostError, UserError
 
-#: Gmail allows 15 for all programs of an account together.
-MOST_CONNECTIONS = 4
 TIMEOUT_SECONDS = 30.0
-#: How long a caller waits for one of the connections before it is told to come back.
-WAIT_SECONDS = 60.0
 TRIES = 2
 
 #: What the library, the network and answers that are not as they should be raise.
@@ -79,10 +75,7 @@ class ImapConnections:
         self, server: ImapServer, login: ImapLogin, *, tls: ssl.SSLContext | None = None, on_call: OnCall | None = None
     ) -> None:
         self._server, self._login, self._tls, self._on_call = server, login, tls, on_call
-        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self._guard = threading.Lock()
-        self._idle: list[ImapClient] = []
-        self._all: set[ImapClient] = set()
+        self._pool = ImapPool(self.open)
 
     def run(self, method: str, work: Callable[[ImapClient], Value]) -> Value:
         """Return what `work` makes of a connection; errors of the tree otherwise. A lost one is replaced once."""
@@ -102,21 +95,11 @@ class ImapConnections:
 
     def close(self) -> None:
         """Close every connection, one that serves a caller after its call; the next call opens new ones."""
-        with self._guard:
-            clients, self._idle = self._idle, []
-            self._all.clear()
-        for client in clients:
-            end(client)
+        self._pool.close()
 
     def _once(self, method: str, work: Callable[[ImapClient], Value]) -> Value:
-        if not self._places.acquire(timeout=WAIT_SECONDS):
-            raise Throttled(f"IMAP {method}: all {MOST_CONNECTIONS} connections are busy", reach=Reach.CALLS)
-        try:
-            client = self._take() or self._keep(self.open())
-            with self._returned(client), self._told(method):
-                return work(client)
-        finally:
-            self._places.release()
+        with self._pool.lend() as client, self._told(method):
+            return work(client)
 
     @contextmanager
     def _told(self, method: str) -> Iterator[None]:
@@ -133,45 +116,6 @@ class ImapConnections:
         finally:
             if self._on_call is not None:
                 self._on_call(f"imap.{method}", status, 0)
-
-    @contextmanager
-    def _returned(self, client: ImapClient) -> Iterator[None]:
-        """Keep a connection for the next caller, unless something went wrong on it: half an answer may be left."""
-        try:
-            yield
-        except BaseException as error:
-            if not isinstance(error, Gone):
-                self._discard(client, others=isinstance(error, Dropped))
-            else:
-                self._give_back(client)
-            raise
-        self._give_back(client)
-
-    def _give_back(self, client: ImapClient) -> None:
-        with self._guard:
-            is_ours = client in self._all
-            if is_ours:
-                self._idle.append(client)
-        if not is_ours:
-            end(client)
-
-    def _discard(self, client: ImapClient, *, others: bool) -> None:
-        """End a connection; when the server ended it, those that were idle are lost most likely, too."""
-        with self._guard:
-            lost = [client, *(self._idle if others else ())]
-            self._idle = [one for one in self._idle if one not in lost]
-            self._all.difference_update(lost)
-        for one in lost:
-            end(one)
-
-    def _take(self) -> ImapClient | None:
-        with self._guard:
-            return self._idle.pop() if self._idle else None
-
-    def _keep(self, client: ImapClient) -> ImapClient:
-        with self._guard:
-            self._all.add(client)
-        return client
 
     def _connect(self) -> ImapClient:
         where = self._server
@@ -190,9 +134,3 @@ class ImapConnections:
             end(client)
             raise
         return client
-
-
-def end(client: ImapClient) -> None:
-    """Close a connection without a word: it may be in any state, and waiting for a goodbye may take long."""
-    with suppress(OSError, imaplib.IMAP4.error):
-        client.shutdown()

@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 from pipeline.adapters.imap_client import ImapClient
-from pipeline.adapters.imap_connections import ImapConnections, end
+from pipeline.adapters.imap_connections import ImapConnections
+from pipeline.adapters.imap_pool import end
 from pipeline.core.imap_names import INBOX
 from pipeline.ports import Clock
 from pipeline.runtime.errors import Permanent, Transient

@@ -19,7 +19,9 @@ from pipeline.adapters.files import FileSource
 from pipeline.adapters.gmail import GmailSource
 from pipeline.adapters.imap import ImapSource
 from pipeline.adapters.meter import Meter, Meters
+from pipeline.adapters.metered import MeteredSource
 from pipeline.ports import Clock, MailboxRef, MailSource, Ports
+from pipeline.runtime.budgets import IMAP
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import NeedsAuthorization, Permanent, UserError
 from pipeline.runtime.metrics import Metrics
@@ -51,7 +53,8 @@ class SourcePool:
 
     def open(self, mailbox: MailboxRef, lane: Lane = Lane.LIVE) -> MailSource:
         """Return the mailbox's source for a lane, shared by every thread."""
-        key = (mailbox.mailbox_id, lane is Lane.LIVE or mailbox.provider == Provider.FILES)
+        # Only Gmail's calls are priced by lane; IMAP servers count connections, so the lanes share them.
+        key = (mailbox.mailbox_id, lane is Lane.LIVE or mailbox.provider != Provider.GMAIL)
         state = (json.dumps(dict(mailbox.source), sort_keys=True), mailbox.credentials)
         with self._guard:
             found = self._open.get(key)
@@ -102,7 +105,9 @@ def open_source(
         data = orjson.loads(content)
         if mailbox.provider == Provider.IMAP:
             login = imap_credentials.load(data)
-            return ImapSource(mailbox.address, mailbox.source, login, clock=clock, on_call=on_call)
+            imap = ImapSource(mailbox.address, mailbox.source, login, clock=clock, on_call=on_call)
+            host = str(mailbox.source.get("host", "")).lower()
+            return imap if meter_for is None else MeteredSource(imap, meter_for(mailbox.project or IMAP + host))
         credentials = gmail_credentials.load(data, subject=mailbox.address)
     except UserError as error:
         raise NeedsAuthorization(str(error)) from error

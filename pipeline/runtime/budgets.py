@@ -52,6 +52,13 @@ _PAYERS = text("""
       FROM mailboxes m LEFT JOIN projects p ON p.name = m.project
      WHERE m.id = ANY(CAST(:ids AS uuid[]))
 """)
+_NOTE_IMAP = text("""
+    INSERT INTO projects (name, bytes_per_user_day) VALUES (:name, :bytes) ON CONFLICT (name) DO NOTHING
+""")
+#: What the names of IMAP servers among the projects begin with, and those of Google, which count bytes (1.2).
+IMAP = "imap:"
+_GOOGLES = frozenset({"imap:imap.gmail.com", "imap:imap.googlemail.com"})
+_NO_LIMIT = 10**15
 _ROWS = text("SELECT * FROM budgets WHERE scope = ANY(CAST(:scopes AS text[]))")
 _NOTE_PROJECT = text("UPDATE mailboxes SET project = :project WHERE id = :id AND project IS DISTINCT FROM :project")
 
@@ -164,8 +171,13 @@ def limits(profile: str | None, overrides: Mapping[str, int | None]) -> Limits:
 
 
 def note_project(connection: Connection, mailbox_id: UUID, project: str) -> None:
-    """Write down which project pays for a mailbox, for those who cannot open its credentials."""
+    """Write down which project pays for a mailbox, for those who cannot open its credentials.
+
+    An IMAP server is a project, too; only Google's limits the bytes of a day unless an operator sets a limit.
+    """
     connection.execute(_NOTE_PROJECT, {"id": mailbox_id, "project": project})
+    if project.startswith(IMAP) and project not in _GOOGLES:
+        connection.execute(_NOTE_IMAP, {"name": project, "bytes": _NO_LIMIT})
 
 
 def standings(connection: Connection, mailbox_ids: Sequence[UUID], minute: timedelta = MINUTE) -> dict[UUID, Held]:

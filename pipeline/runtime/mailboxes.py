@@ -14,7 +14,8 @@ from models.enums import MailboxState
 from pipeline.ports import MailboxRef
 
 _LOAD = text("""
-    SELECT id, org_id, address, provider, state, state_reason, paused_until, source, credentials, project, sync_cursor,
+    SELECT id, org_id, address, provider, state, state_reason, paused_until, source, credentials, project,
+           sync_cursor IS NOT NULL AS has_cursor, CASE WHEN :with_cursor THEN sync_cursor END AS sync_cursor,
            last_incremental_sync_at, now() AS now
       FROM mailboxes WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
@@ -22,21 +23,26 @@ _LOAD = text("""
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """One mailbox: how to open it, and whether it may be opened now."""
+    """One mailbox: how to open it, and whether it may be opened now.
+
+    `cursor` is loaded for who moves it only: that of an IMAP server with stable ids may be a megabyte.
+    """
 
     ref: MailboxRef
     org_id: UUID
     state: MailboxState
     state_reason: str | None
     paused_until: datetime | None
+    has_cursor: bool
     cursor: str | None
     last_incremental_sync_at: datetime | None
     now: datetime
 
 
-def load_mailboxes(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Mailbox]:
+def load_mailboxes(connection: Connection, ids: Sequence[UUID], *, with_cursor: bool = False) -> dict[UUID, Mailbox]:
     """Return the mailboxes by id; an unknown id is missing from the answer."""
-    return {row.id: _mailbox(row) for row in connection.execute(_LOAD, {"ids": list(set(ids))})}
+    rows = connection.execute(_LOAD, {"ids": list(set(ids)), "with_cursor": with_cursor})
+    return {row.id: _mailbox(row) for row in rows}
 
 
 def _mailbox(row: Row[Any]) -> Mailbox:
@@ -46,6 +52,7 @@ def _mailbox(row: Row[Any]) -> Mailbox:
         state=MailboxState(row.state),
         state_reason=row.state_reason,
         paused_until=row.paused_until,
+        has_cursor=row.has_cursor,
         cursor=row.sync_cursor,
         last_incremental_sync_at=row.last_incremental_sync_at,
         now=row.now,

@@ -144,7 +144,7 @@ def _save_one(connection: Connection, done: Work[Listing, Read]) -> list[Emit]:
         return [*recorded.emits, once_more]
     connection.execute(_END, {"id": item.backfill_id})
     connection.execute(_FINISHED, {"id": mailbox_id})
-    has_history = item.mailbox.cursor is not None or (read.profile is not None and read.profile.cursor is not None)
+    has_history = item.mailbox.has_cursor or (read.profile is not None and read.profile.cursor is not None)
     return [*recorded.emits, *([done.job.then("history", done.job.key).in_lane(Lane.LIVE)] if has_history else ())]
 
 

@@ -54,7 +54,7 @@ class Delta:
 
 def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Mailbox]:
     """Return each job's mailbox."""
-    mailboxes = load_mailboxes(connection, [UUID(job.key) for job in jobs])
+    mailboxes = load_mailboxes(connection, [UUID(job.key) for job in jobs], with_cursor=True)
     return {job.job_id: mailboxes[UUID(job.key)] for job in jobs if UUID(job.key) in mailboxes}
 
 

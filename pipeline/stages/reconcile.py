@@ -122,7 +122,7 @@ def _not_yet(item: Running) -> Again | None:
     """Wait for the time to begin, and at the end for a reading of history: it tells new mail from missing mail."""
     if item.started_at > item.mailbox.now:
         return Again(item.started_at - item.mailbox.now, "the second listing comes later")
-    waits = item.listed_at is not None and item.mailbox.cursor is not None and not item.is_history_newer
+    waits = item.listed_at is not None and item.mailbox.has_cursor and not item.is_history_newer
     if waits and item.listed_at is not None and item.mailbox.now - item.listed_at < _HISTORY_PATIENCE:
         return Again(_HISTORY_POLL, "waits for the changes since the listing")
     return None
@@ -195,7 +195,7 @@ def _move(connection: Connection, done: Work[Running, Told], page: Page, labels:
     listed = 0 if item.label else len(page.items)
     connection.execute(_MOVE, {"id": item.reconcile_id, "listed": listed} | values)
     once_more = done.job.then("reconcile", done.job.key)
-    has_history = item.mailbox.cursor is not None
+    has_history = item.mailbox.has_cursor
     return [
         once_more,
         *([done.job.then("history", done.job.key).in_lane(Lane.LIVE)] if is_over and has_history else ()),

@@ -21,6 +21,8 @@ from pipeline.runtime.errors import (
     NeedsAuthorization,
     PageExpired,
     Permanent,
+    Reach,
+    Throttled,
     Transient,
     UserError,
 )
@@ -546,3 +548,40 @@ def test_an_access_token_logs_in_and_is_renewed_when_it_is_refused(tokens: Token
 def test_a_server_without_oauth_says_so(account: Account, tokens: TokenServer) -> None:
     with pytest.raises(Permanent, match="no login by OAuth2"):
         account.open(tokens.credentials(account.user)).profile()
+
+
+def test_where_a_server_refuses_more_connections_those_that_are_open_are_shared() -> None:
+    with dovecot(connections=2) as server:
+        account = Account(server, "few@example.org")
+        account.add(*range(20))
+        source = account.open()
+        items = listing(source)[0]
+        found: list[list[bytes]] = []
+        threads = [threading.Thread(target=lambda: found.append(bytes_of(source.fetch(items)))) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [LETTERS[19::-1]] * 6
+        other = account.open()
+        with pytest.raises(Throttled) as caught:
+            other.labels()
+        assert caught.value.reach is Reach.CALLS
+        source.close()
+        assert len(other.labels()) == 1
+        account.close()
+
+
+def test_while_nobody_calls_one_connection_is_kept(account: Account) -> None:
+    account.add(*range(20))
+    source = account.open()
+    items = listing(source)[0]
+    threads = [threading.Thread(target=lambda: source.fetch(items)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (kept,) = source._connections._pool._idle
+    assert source._connections._pool._lent == set()
+    source.labels()
+    assert source._connections._pool._idle == [kept]

@@ -16,8 +16,9 @@ from tests.worker_process import WorkerProcesses, until
 
 @pytest.fixture(params=["condstore", "plain"])
 def server(request: pytest.FixtureRequest) -> Iterator[Dovecot]:
-    """Return an IMAP server of this test's own, with and without CONDSTORE."""
-    with dovecot(without=() if request.param == "condstore" else ("CONDSTORE",)) as found:
+    """Return an IMAP server of this test's own: with CONDSTORE, and without it and with few connections."""
+    is_plain = request.param == "plain"
+    with dovecot(without=("CONDSTORE",) if is_plain else (), connections=5 if is_plain else 10) as found:
         yield found
 
 

@@ -1,0 +1,66 @@
+"""A source that pays for nothing itself: its refusals rest the mailbox for everybody, its mail counts against the day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from models.enums import Lane
+from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.meter import Meters
+from pipeline.adapters.metered import MeteredSource
+from pipeline.ports import Fetched, Listed, Missed, Page
+from pipeline.runtime.db import Database
+from pipeline.runtime.errors import OutOfBudget, Throttled
+from tests.factories import mailbox, organization, rows, value
+from tests.stages.fakes import MemorySource
+
+
+@pytest.fixture
+def mine(db: Database) -> UUID:
+    with db.begin() as connection:
+        return mailbox(connection, organization(connection), cursor="5")
+
+
+def opened(db: Database, mine: UUID, source: MemorySource) -> MeteredSource:
+    """Return the source as one process opens it."""
+    return MeteredSource(source, Meters(db, SystemClock()).meter(mine, "imap:mail.example.org", Lane.LIVE))
+
+
+def test_calls_pass_and_mail_counts_against_the_day(db: Database, mine: UUID):
+    source = MemorySource(pages={None: Page([Listed("a")], None)}, mails={"a": Fetched("a", b"x" * 1_000)})
+    found = opened(db, mine, source)
+    assert [item.provider_id for item in found.list_page(None, limit=5).items] == ["a"]
+    (answer,) = found.fetch([Listed("a")])
+    assert isinstance(answer, Fetched)
+    found.close()
+    assert value(db, "SELECT day_bytes FROM budgets WHERE scope LIKE 'mailbox:%'") == 1_000
+    assert source.calls == ["list", "fetch", "close"]
+
+
+@pytest.mark.parametrize("by_item", [False, True])
+def test_a_refusal_rests_the_mailbox_for_every_process_without_another_call(db: Database, mine: UUID, *, by_item: bool):
+    source = MemorySource(mails={"a": Throttled("too many", timedelta(minutes=5))})
+    if not by_item:
+        source.pages = {None: Throttled("too many", timedelta(minutes=5))}
+    first, second = opened(db, mine, source), opened(db, mine, MemorySource())
+    if by_item:
+        first.fetch([Listed("a")])
+    else:
+        with pytest.raises(Throttled):
+            first.list_page(None, limit=5)
+    assert value(db, "SELECT rest_until > now() + interval '4 minutes' FROM budgets WHERE scope LIKE 'mailbox:%'")
+    with pytest.raises(OutOfBudget):
+        second.changes("5", None)
+    (missed,) = second.fetch([Listed("b")])
+    assert isinstance(missed, Missed)
+    assert isinstance(missed.error, OutOfBudget)
+
+
+def test_an_imap_server_is_a_project_whose_bytes_only_google_limits(db: Database, mine: UUID):
+    for host, limited in (("mail.example.org", False), ("imap.gmail.com", True)):
+        Meters(db, SystemClock()).meter(mine, f"imap:{host}", Lane.LIVE)
+        found = rows(db, "SELECT bytes_per_user_day FROM projects WHERE name = :name", name=f"imap:{host}")
+        assert bool(found) is not limited
