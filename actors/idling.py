@@ -21,11 +21,10 @@ from pipeline.ports import Sources
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import Permanent
 from pipeline.runtime.ledger import Line
+from pipeline.runtime.locks import LISTENER
 from pipeline.runtime.logs import get_logger
 from pipeline.runtime.mailboxes import load_mailboxes
 
-#: Class of the advisory locks that say who waits for a mailbox's news; `ledger.WORKER_LOCK` is the class before it.
-LISTENER_LOCK = 78
 #: Waiters of one process: each is a thread and a connection to a mail server.
 MOST = 20
 _ROUND = timedelta(seconds=2)
@@ -43,8 +42,8 @@ _MAILBOXES = text("""
 """)
 #: Locks that went with their connection are noticed by it.
 _ALIVE = text("SELECT 1")
-_LOCK = text(f"SELECT pg_try_advisory_lock({LISTENER_LOCK}, hashtext(CAST(:id AS text)))")
-_UNLOCK = text(f"SELECT pg_advisory_unlock({LISTENER_LOCK}, hashtext(CAST(:id AS text)))")
+_LOCK = text(f"SELECT pg_try_advisory_lock({LISTENER}, hashtext(CAST(:id AS text)))")
+_UNLOCK = text(f"SELECT pg_advisory_unlock({LISTENER}, hashtext(CAST(:id AS text)))")
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from actors.broker import PRIORITY, Bells
 from actors.verdicts import short
@@ -23,6 +23,8 @@ from pipeline.stage import Stage
 
 #: A due row waits at most this long for a doorbell that was lost.
 INTERVAL = timedelta(milliseconds=500)
+#: Letting go must not keep the next sweep waiting.
+_BRIEFLY = text("SELECT set_config('statement_timeout', '5s', true), set_config('lock_timeout', '1s', true)")
 
 
 class Sweeper:
@@ -36,9 +38,9 @@ class Sweeper:
         answer: Callable[[Line], int],
         metrics: Metrics,
         *,
-        let_go: Callable[[Connection], set[Line]] = pump.release,
+        let_go: Callable[[Connection], set[Line]] | None = None,
     ) -> None:
-        self._db, self._stages, self._let_go = db, stages, let_go
+        self._db, self._stages, self._let_go = db, stages, let_go or pump.Pump().release
         self._bells, self._answer, self._metrics = bells, answer, metrics
         self._stop = threading.Event()
         self._log = get_logger()
@@ -54,9 +56,7 @@ class Sweeper:
         self._thread.join(timeout=30)
 
     def sweep(self) -> set[Line]:
-        """Let go, reclaim, promote, resume; return the lines that have ready rows."""
-        with self._db.begin() as connection:
-            self._let_go(connection)
+        """Reclaim, promote, resume, then let go; return the lines that have ready rows."""
         with self._db.begin() as connection:
             lost = ledger.reclaim(connection)
             dying = [job for job in lost if job.crashes >= CRASH_LIMIT]
@@ -70,7 +70,17 @@ class Sweeper:
             self._metrics.dead.labels(job.stage, Cause.CRASHED.value).inc()
         if lost:
             self._log.warning("jobs.reclaimed", jobs=len(lost), buried=len(dying))
-        return lines
+        return lines | self._pumped()
+
+    def _pumped(self) -> set[Line]:
+        """Let go what budgets pay for; whatever that raises, everything else was swept."""
+        try:
+            with self._db.begin() as connection:
+                connection.execute(_BRIEFLY)
+                return self._let_go(connection)
+        except Exception as error:  # noqa: BLE001 - the next sweep tries again
+            self._log.warning("pump.failed", error=short(error))
+            return set()
 
     def _death(self, job: Job) -> letters.Death:
         # A newer version's worker may have claimed a stage that this version does not know.

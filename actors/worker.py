@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from importlib.metadata import version
 
 from prometheus_client import start_http_server
@@ -22,12 +21,12 @@ from actors.schedules import declared
 from actors.sweeper import Sweeper
 from models.enums import Lane
 from pipeline.adapters.wiring import make_ports
-from pipeline.runtime import pump
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.ledger import Line
 from pipeline.runtime.logs import get_logger
 from pipeline.runtime.metrics import Metrics
+from pipeline.runtime.pump import Pump
 from pipeline.runtime.settings import Settings
 from pipeline.table import STAGES
 
@@ -53,7 +52,7 @@ class WorkerProcess:
         self._bells = Bells(self._broker, self.metrics)
         self._ports = make_ports(settings, self.metrics, self._db)
         self._holdings = Holdings(self._db, version("fieldpost"))
-        let_go = partial(pump.release, minute=timedelta(seconds=settings.quota_minute_seconds))
+        let_go = Pump(timedelta(seconds=settings.quota_minute_seconds)).release
         around = Surroundings(
             self._db, self._ports, self._holdings, self._bells.ring, self.metrics, self._stopping.is_set, let_go
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -47,6 +48,13 @@ reconciles = Table(
     #: The labels still to be listed, and the one under way; an empty text is the listing of everything.
     Column("labels_left", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("label", Text, nullable=False, server_default=text("''")),
+    #: How often its page tokens were refused, and until when it keeps a distance because of that.
+    Column("restarts", Integer, nullable=False, server_default=text("0")),
+    Column("waits_until", DateTime(timezone=True)),
+    #: A cursor was forgotten while it listed: it is to be done once more.
+    Column("is_wanted_again", Boolean, nullable=False, server_default=text("false")),
+    #: Ids that it did not list were still there: it was not believed.
+    Column("is_doubted", Boolean, nullable=False, server_default=text("false")),
     #: The labels that were listed to their end.
     Column("labels_read", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("cursor", Text),
@@ -93,6 +101,8 @@ gaps = Table(
     Column("missing", BigInteger),
     Column("sample_ids", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("found_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    #: How often the provider forgot the cursor while it was open.
+    Column("expiries", Integer, nullable=False, server_default=text("1")),
     Column("filled_at", DateTime(timezone=True)),
     Column("filled_by", Text),
     CheckConstraint("(state = 'filled') = (filled_at IS NOT NULL)", name="filled_when_filled"),

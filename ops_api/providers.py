@@ -13,7 +13,7 @@ from ops_api.wording import line_of
 from pipeline.adapters.wiring import make_meters, open_source
 from pipeline.ports import Label, MailboxRef, MailSource, Profile
 from pipeline.runtime.db import Database
-from pipeline.runtime.errors import FieldpostError, Throttled
+from pipeline.runtime.errors import FieldpostError, KeyUnknown, Throttled
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
 
@@ -51,6 +51,8 @@ class Providers:
 
 def refused(error: FieldpostError) -> Refusal:
     """Return what is answered when a provider does not answer: 503 when patience helps, else 502 with its words."""
+    if isinstance(error, KeyUnknown):
+        return Refusal(503, str(error), code="key_unknown")
     if isinstance(error, Throttled):
         seconds = max(1, math.ceil(error.retry_after.total_seconds()))
         detail = f"the provider asks for patience: {line_of(str(error))}"

@@ -83,6 +83,8 @@ class Changes:
     deleted: Sequence[str] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     next_page: str | None = None
+    #: A cursor that stands for everything up to the end of this page, where the source has one.
+    so_far: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from pipeline.ports import Ports
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox
 
-#: How long jobs step aside while one of them tries a mailbox.
-_PROBE_PATIENCE = timedelta(seconds=2)
+#: How long jobs step aside while one of them tries a mailbox; its success calls them at once.
+_PROBE_PATIENCE = timedelta(minutes=1)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -31,7 +31,9 @@ _TIME_PASSES = (
     "UPDATE jobs SET run_at = now() WHERE state = 'waiting'",
     "UPDATE mailboxes SET paused_until = now() WHERE paused_until > now()",
     "UPDATE reconciles SET started_at = now() WHERE state = 'running' AND started_at > now()",
-    "UPDATE gaps SET found_at = found_at - interval '2 hours'",
+    "UPDATE reconciles SET waits_until = NULL WHERE state = 'running'",
+    "UPDATE backfill_windows SET started_at = now() WHERE state = 'open' AND started_at > now()",
+    "UPDATE gaps SET found_at = found_at - interval '2 hours', to_at = to_at - interval '2 hours'",
     # A comparison under way tells by this time whether it listed an id before or after the id vanished.
     """UPDATE occurrences SET vanished_at = vanished_at - interval '10 minutes'
         WHERE vanished_at IS NOT NULL AND NOT EXISTS (SELECT FROM reconciles WHERE state = 'running' AND pages > 0)""",
@@ -81,7 +83,7 @@ class Engine:
             lines = self._ready()
             if not lines:
                 return answered
-            answered += self._answer(min(lines, key=lambda line: (_PRIORITY[line.lane], line.stage))) > 0
+            answered += self.answer(min(lines, key=lambda line: (_PRIORITY[line.lane], line.stage))) > 0
         assert most is not None, f"still going after {_ENDLESS} batches: {self._ready()}"
         return answered
 
@@ -127,7 +129,8 @@ class Engine:
             breaker.wake(connection)
             return ledger.ready_lines(connection, list(STAGES))
 
-    def _answer(self, line: Line) -> int:
+    def answer(self, line: Line) -> int:
+        """Claim one batch of a line, run it and settle it; return how many rows were claimed."""
         # The lock that proves a worker's life is not held here: nobody else reclaims.
         with self.db.engine.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(77, :number)"), {"number": self._holdings.worker})

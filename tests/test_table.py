@@ -28,7 +28,9 @@ def test_the_table_reads_along_the_chain_from_mail_to_work_orders():
 
 def test_every_step_leads_to_a_stage_and_only_listings_and_a_stale_fetch_lead_to_themselves():
     assert {target for stage in STAGES.values() for target in stage.emits} <= set(STAGES)
-    assert [name for name, stage in STAGES.items() if name in stage.emits] == ["backfill", "reconcile", "fetch"]
+    assert [name for name, stage in STAGES.items() if name in stage.emits] == [
+        "backfill", "history", "reconcile", "fetch",
+    ]  # fmt: skip
 
 
 def test_the_table_cannot_be_changed_by_a_program():

@@ -1,10 +1,11 @@
-"""`fieldpost doctor`: checks settings, connections, tables, clocks and disk, and says what to do."""
+"""`fieldpost doctor`: checks settings, connections, tables, keys, clocks and disk, and says what to do."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -25,7 +26,10 @@ from ops_api.cli.options import AsJson, Data
 from ops_api.cli.output import print_json, print_table
 from ops_api.cli.session import Runtime, begin, open_runtime
 from pipeline.adapters.blobs import open_blob_store
+from pipeline.adapters.wiring import CREDENTIALS
+from pipeline.commands.keys import Standing, sealings
 from pipeline.runtime.errors import FieldpostError
+from pipeline.runtime.secrets import Secrets
 
 _SKEW_SECONDS = 2.0
 _FREE_BYTES = 1_000_000_000
@@ -54,7 +58,7 @@ class Check:
 
 @app.command()
 def doctor(data: Data = None, as_json: AsJson = False) -> None:
-    """Check settings, database, tables, clocks, broker, blob store, disk and workers; say what to do about each.
+    """Check settings, database, tables, secret keys, clocks, broker, blob store, disk and workers; say what to do about each.
 
     Example: fieldpost doctor
 
@@ -152,6 +156,25 @@ def _blobs(runtime: Runtime) -> Iterator[Check]:
     yield Check("blob store", Grade.OK, "writes and reads")
 
 
+def _keys(runtime: Runtime) -> Iterator[Check]:
+    """Tell of mailboxes that cannot be read because their credentials do not open here."""
+    if runtime.settings.secret_key is None:
+        return
+    with runtime.db.begin() as connection:
+        found = sealings(connection, Secrets.of(runtime.settings), CREDENTIALS)
+    unknown = Counter(each.key_id for each in found if each.standing is Standing.UNKNOWN_KEY)
+    unreadable = [each.address for each in found if each.standing is Standing.UNREADABLE]
+    for key_id, count in sorted(unknown.items(), key=str):
+        text = f"{count} mailboxes are sealed with the key {key_id}, which is not known here"
+        advice = "put that key into FIELDPOST_PREVIOUS_SECRET_KEYS and restart: they wait; or connect them again"
+        yield Check("secret keys", Grade.FAIL, text, advice)
+    if unreadable:
+        text = f"the credentials of {len(unreadable)} mailboxes do not open, such as {unreadable[0]}"
+        yield Check("secret keys", Grade.WARN, text, "connect them again with `fieldpost mailbox add`")
+    if not unknown and not unreadable:
+        yield Check("secret keys", Grade.OK, f"open the credentials of {len(found)} mailboxes")
+
+
 def _disk(runtime: Runtime) -> Iterator[Check]:
     parts = urlsplit(runtime.settings.blob_url or "")
     folders = {"data folder": runtime.data.path}
@@ -185,5 +208,5 @@ def _workers(runtime: Runtime) -> Iterator[Check]:
 
 
 _RUNTIME_CHECKS: Sequence[Callable[[Runtime], Iterator[Check]]] = (
-    _migrations, _clock, _broker, _blobs, _disk, _workers
+    _migrations, _keys, _clock, _broker, _blobs, _disk, _workers
 )  # fmt: skip

@@ -16,7 +16,8 @@ from pipeline.runtime.secrets import Secrets
 _SAID = {
     Standing.CURRENT: "the current key",
     Standing.OUTDATED: "opens; `fieldpost keys rotate` seals it with the current key",
-    Standing.UNREADABLE: "no key here opens it: put its key into FIELDPOST_PREVIOUS_SECRET_KEYS",
+    Standing.UNKNOWN_KEY: "no key here opens it: put its key into FIELDPOST_PREVIOUS_SECRET_KEYS",
+    Standing.UNREADABLE: "does not open: connect the mailbox again",
 }
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at the secret key, and replace it.")
@@ -71,4 +72,4 @@ def rotate_keys(data: Data = None, as_json: AsJson = False) -> None:
 def _tell(current: str, done: Rotation) -> None:
     print(f"{len(done.sealed)} mailboxes sealed with the key {current}, {len(done.current)} were so already")
     for address in done.unreadable:
-        remark(f"{address}: {_SAID[Standing.UNREADABLE]}, or connect it again")
+        remark(f"{address}: {_SAID[Standing.UNKNOWN_KEY]}, or connect it again")

@@ -18,7 +18,6 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.gmail_calls import Answer, GmailCalls, OnCall
 from pipeline.adapters.gmail_errors import TooManyAtOnce, doubted
 from pipeline.adapters.meter import NullMeter, Payer
-from pipeline.core.quota import MOST_AT_ONCE
 from pipeline.ports import ALL, Changes, Clock, Fetched, Label, Listed, Missed, Page, Profile, Span, Watch
 from pipeline.runtime.errors import (
     CursorExpired,
@@ -69,7 +68,6 @@ class GmailSource:
         self._calls = GmailCalls(credentials, endpoint, self._clock, self._meter, on_call)
         self._owner = threading.Lock()
         self._owner_is_known = False
-        self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="gmail")
 
     def profile(self) -> Profile:
         """Return the mailbox and its newest history id; `NeedsAuthorization` when the credentials are another's."""
@@ -119,8 +117,7 @@ class GmailSource:
             return [Missed(item.provider_id, error) for item in items]
         work = _Work(items)
         with self._meter.slots(len(items)) as at_once:
-            for worker in [self._pool.submit(self._drain, work) for _ in range(at_once)]:
-                worker.result()
+            self._drain_together(work, at_once)
         return work.outcomes()
 
     def labels(self) -> Sequence[Label]:
@@ -147,8 +144,7 @@ class GmailSource:
         raise Permanent("a Gmail mailbox cannot be waited on; set up push, or let the schedule ask")
 
     def close(self) -> None:
-        """Wait for calls under way and close every connection."""
-        self._pool.shutdown()
+        """Close every connection, one that a call uses after that call; the next call opens new ones."""
         self._calls.close()
 
     def _check_owner(self) -> None:
@@ -158,6 +154,17 @@ class GmailSource:
         with self._owner:
             if not self._owner_is_known:
                 self.profile()
+
+    def _drain_together(self, work: _Work, at_once: int) -> None:
+        """Work with this thread and some that end with the fetch: a thousand mailboxes keep no threads."""
+        if at_once < 2:
+            self._drain(work)
+            return
+        with ThreadPoolExecutor(at_once - 1, thread_name_prefix="gmail") as pool:
+            others = [pool.submit(self._drain, work) for _ in range(at_once - 1)]
+            self._drain(work)
+        for other in others:
+            other.result()
 
     def _drain(self, work: _Work) -> None:
         """Get one message after the other until none is left or Gmail asks for patience."""
@@ -271,7 +278,16 @@ def _changes(answer: Answer) -> Changes:
             deleted[str(each["message"]["id"])] = None
         for each in [*record.get("labelsAdded", ()), *record.get("labelsRemoved", ())]:
             labels[str(each["message"]["id"])] = tuple(each["message"].get("labelIds", ()))
-    return Changes(_history_id(answer), list(added.values()), list(deleted), labels, answer.get("nextPageToken"))
+    # The id of a record is a place to go on from, when there are more pages than one job reads.
+    so_far = max((int(record["id"]) for record in answer.get("history", ())), default=None)
+    return Changes(
+        _history_id(answer),
+        list(added.values()),
+        list(deleted),
+        labels,
+        answer.get("nextPageToken"),
+        None if so_far is None else str(so_far),
+    )
 
 
 def _label_ids(answer: Answer) -> list[str]:

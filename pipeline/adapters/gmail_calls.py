@@ -56,6 +56,7 @@ class GmailCalls:
         self._on_call = on_call
         #: The newest goes first: as many stay in use as there are calls at once.
         self._idle: LifoQueue[AuthorizedHttp] = LifoQueue()
+        self._closings = 0
         options = {"api_endpoint": endpoint} if endpoint else {}
         service = build("gmail", "v1", http=httplib2.Http(), static_discovery=True, client_options=options)
         # Making these objects costs more than a call does, so it is done once.
@@ -80,7 +81,8 @@ class GmailCalls:
         return value
 
     def close(self) -> None:
-        """Close the connections that no call uses; the next call opens new ones."""
+        """Close every connection, one that a call uses after that call; the next call opens new ones."""
+        self._closings += 1
         with suppress(Empty):
             while True:
                 self._idle.get_nowait().close()
@@ -124,20 +126,24 @@ class GmailCalls:
     @contextmanager
     def _connection(self) -> Iterator[AuthorizedHttp]:
         """Lend a connection for one call; one that failed half-way may hold bytes of an old answer and is closed."""
+        closings = self._closings
         try:
             connection = self._idle.get_nowait()
         except Empty:
             http = httplib2.Http(timeout=TIMEOUT_SECONDS)
             connection = AuthorizedHttp(self._credentials, http=http, max_refresh_attempts=1)
+        is_whole = False
         try:
             yield connection
+            is_whole = True
         except HttpError:
-            self._idle.put(connection)
+            is_whole = True
             raise
-        except BaseException:
-            connection.close()
-            raise
-        self._idle.put(connection)
+        finally:
+            if is_whole and closings == self._closings:
+                self._idle.put(connection)
+            else:
+                connection.close()
 
 
 class _Failed(Exception):

@@ -11,10 +11,12 @@ from functools import partial
 from typing import Protocol
 from uuid import UUID
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from models.enums import Lane, QuotaProfile
+from pipeline.adapters.refusals import Refusals
 from pipeline.adapters.slot_keeper import SlotKeeper
 from pipeline.core import budget as rules
 from pipeline.core.budget import Grant
@@ -23,14 +25,17 @@ from pipeline.ports import Clock
 from pipeline.runtime import budgets
 from pipeline.runtime.budgets import Account
 from pipeline.runtime.db import Database, is_passing
-from pipeline.runtime.errors import OutOfBudget, Reach, Throttled, Transient
+from pipeline.runtime.errors import CursorExpired, OutOfBudget, PageExpired, Permanent, Reach, Throttled
 
 #: How long a call waits for its units where it stands; whoever would wait longer steps aside and frees its thread.
 PATIENCE = timedelta(seconds=1)
 PATIENCE_OF_LIVE = timedelta(seconds=2)
-#: Units that were drawn in advance and not used by then are given up: drawn is spent.
-_KEEPS = timedelta(seconds=1)
+#: Units that were drawn in advance pay for no call after this: another process may have been refused meanwhile. They go
+#: back with the next draw, unless that comes so late that a rest may have begun and ended.
+_KEEPS, _GOES_BACK = timedelta(milliseconds=100), timedelta(seconds=1)
 _MOST_IN_ADVANCE = 10
+#: What only the provider can have said: a call that ended so was let through.
+_ANSWERS = (CursorExpired, PageExpired, Permanent)
 #: Shorter waits would ask the database more often than calls are made.
 _SHORTEST, _SHORTEST_OF_LIVE = timedelta(milliseconds=20), timedelta(milliseconds=5)
 _SLOT_POLL = timedelta(milliseconds=50)
@@ -89,11 +94,17 @@ class NullMeter:
 
 @dataclass(slots=True)
 class _Advance:
-    """Calls of one method that are paid for already, until their units are given up."""
+    """Calls of one method that were paid for at a monotonic time, when so many refusals had been seen."""
 
     calls: int
     units: int
-    ends: float
+    at: float
+    seen: int
+
+    def give_up(self) -> int:
+        """Return the units that pay for nothing any more."""
+        calls, self.calls = self.calls, 0
+        return calls * self.units
 
 
 class Meter:
@@ -104,13 +115,25 @@ class Meter:
     """
 
     def __init__(
-        self, db: Database, clock: Clock, keeper: SlotKeeper, account: Account, *, is_live: bool, patience: timedelta
+        self,
+        db: Database,
+        clock: Clock,
+        keeper: SlotKeeper,
+        account: Account,
+        *,
+        is_live: bool,
+        patience: timedelta,
+        refusals: Refusals | None = None,
     ) -> None:
         self._db, self._clock, self._keeper, self._account = db, clock, keeper, account
         self._is_live, self._patience = is_live, patience
+        self._refusals = refusals or Refusals()
+        #: Whoever has the turn pays: what was drawn in advance is his alone to use and to give up.
         self._turn, self._guard = threading.Lock(), threading.Lock()
         self._advance: dict[str, _Advance] = {}
+        self._unused = 0
         self._size = self._calls = 0
+        self._at_once: int | None = None
 
     def pay(self, method: str, wanted: int = 1) -> Paid:
         """Pay for one call; waits a little, and raises `OutOfBudget` when that would not do."""
@@ -119,9 +142,10 @@ class Meter:
             raise OutOfBudget("other calls wait for the mailbox's units before this one", self._patience)
         try:
             while (paid := self._from_advance(method)) is None:
+                seen = self._refusals.seen(self._account)
                 grant = self._draw(method, min(max(wanted, 1), _MOST_IN_ADVANCE))
                 if grant.calls:
-                    self._keep(method, grant)
+                    self._advance[method] = _Advance(grant.calls - 1, grant.cost, self._clock.monotonic(), seen)
                     return Paid(method, grant.cost, grant.is_probe)
                 wait = max(grant.wait, _SHORTEST_OF_LIVE if self._is_live else _SHORTEST)
                 if self._clock.monotonic() + wait.total_seconds() > deadline:
@@ -134,12 +158,8 @@ class Meter:
     def tell(self, paid: Paid, error: Exception | None, *, is_told: bool = False, size: int = 0) -> None:
         """Count what passed; tell the budget of refusals at once, and of a probe's end."""
         if isinstance(error, Throttled):
-            self._advance.clear()
             self._note_refusal(paid, error, is_told=is_told)
-        elif isinstance(error, Transient):
-            if paid.is_probe:
-                self._note(lambda connection: budgets.doubt(connection, self._account))
-        else:
+        elif error is None or isinstance(error, _ANSWERS):
             if paid.is_probe:
                 self._note(
                     lambda connection: budgets.succeed(connection, self._account, brings_bytes=paid.brings_bytes)
@@ -148,6 +168,8 @@ class Meter:
                 self._size, self._calls = self._size + size, self._calls + 1
             if self._size >= _MANY_BYTES:
                 self._flush()
+        elif paid.is_probe:
+            self._doubt()
 
     @contextmanager
     def slots(self, wanted: int) -> Iterator[int]:
@@ -161,21 +183,26 @@ class Meter:
 
     def _from_advance(self, method: str) -> Paid | None:
         found = self._advance.get(method)
-        if found is None or found.calls < 1 or self._clock.monotonic() > found.ends:
+        if found is None or found.calls < 1:
+            return None
+        age = timedelta(seconds=self._clock.monotonic() - found.at)
+        if found.seen != self._refusals.seen(self._account) or age > _GOES_BACK:
+            found.give_up()
+            return None
+        if age > _KEEPS:
+            self._unused += found.give_up()
             return None
         found.calls -= 1
         return Paid(method, found.units)
 
-    def _keep(self, method: str, grant: Grant) -> None:
-        ends = self._clock.monotonic() + _KEEPS.total_seconds()
-        self._advance[method] = _Advance(grant.calls - 1, grant.cost, ends)
-
     def _draw(self, method: str, calls: int) -> Grant:
+        unused, self._unused = self._unused, 0
+        take = partial(budgets.take, is_live=self._is_live, unused=unused)
         try:
             with self._db.begin() as connection:
-                return budgets.take(connection, self._account, method, calls, is_live=self._is_live)
+                return take(connection, self._account, method, calls)
         except SQLAlchemyError as error:
-            raise self._unknown(error) from error
+            raise _unknown(error) from error
 
     def _take_slots(self, wanted: int) -> list[int]:
         """Wait a little for the first slot; more are taken when they are free."""
@@ -183,11 +210,11 @@ class Meter:
         while True:
             try:
                 with self._db.begin() as connection:
-                    most = budgets.at_once(connection, self._account)
+                    most = self._at_once = budgets.at_once(connection, self._account)
                 allowed = rules.slots(most, is_live=self._is_live)
                 taken = self._keeper.take(self._account.mailbox_id, allowed, wanted)
             except SQLAlchemyError as error:
-                raise self._unknown(error) from error
+                raise _unknown(error) from error
             if taken:
                 return taken
             if self._clock.monotonic() > deadline:
@@ -195,8 +222,15 @@ class Meter:
             self._clock.wait(_SLOT_POLL)
 
     def _note_refusal(self, paid: Paid, error: Throttled, *, is_told: bool) -> None:
-        refuse = partial(budgets.refuse, is_told=is_told, is_probe=paid.is_probe)
+        if not self._refusals.note(self._account, error.reach, self._clock.monotonic()):
+            if paid.is_probe:
+                self._doubt()
+            return
+        refuse = partial(budgets.refuse, is_told=is_told, is_probe=paid.is_probe, at_once=self._at_once)
         self._note(lambda connection: refuse(connection, self._account, error.reach, error.retry_after, str(error)))
+
+    def _doubt(self) -> None:
+        self._note(lambda connection: budgets.doubt(connection, self._account))
 
     def _flush(self) -> None:
         with self._guard:
@@ -213,26 +247,40 @@ class Meter:
             if not is_passing(error):
                 raise
 
-    def _unknown(self, error: SQLAlchemyError) -> Exception:
-        return OutOfBudget("the database does not answer", _DATABASE_REST) if is_passing(error) else error
-
 
 class Meters:
     """Makes the meters of one process, which share a keeper of slots."""
 
     def __init__(self, db: Database, clock: Clock, minute: timedelta = MINUTE) -> None:
         self._db, self._clock, self._minute = db, clock, minute
-        self._keeper = SlotKeeper(db)
+        self._keeper, self._refusals = SlotKeeper(db), Refusals()
 
     def meter(self, mailbox_id: UUID, project: str, lane: Lane, patience: timedelta | None = None) -> Meter:
-        """Return a meter for a mailbox in a lane; `patience` is the lane's own unless given."""
-        with self._db.begin() as connection:
-            budgets.note_project(connection, mailbox_id, project)
+        """Return a meter for a mailbox in a lane; `patience` is the lane's own unless given.
+
+        Raises `OutOfBudget` when the database does not answer.
+        """
+        try:
+            with self._db.begin() as connection:
+                budgets.note_project(connection, mailbox_id, project)
+        except SQLAlchemyError as error:
+            raise _unknown(error) from error
         is_live = lane is Lane.LIVE
         patience = patience or (PATIENCE_OF_LIVE if is_live else PATIENCE)
         account = Account(mailbox_id, project, self._minute)
-        return Meter(self._db, self._clock, self._keeper, account, is_live=is_live, patience=patience)
+        return Meter(
+            self._db, self._clock, self._keeper, account, is_live=is_live, patience=patience, refusals=self._refusals
+        )
 
     def close(self) -> None:
         """Give back every slot."""
         self._keeper.close()
+
+
+def _unknown(error: SQLAlchemyError) -> Exception:
+    """Return what a draw raises when the database does not say whether there are units."""
+    if not is_passing(error):
+        return error
+    is_held = isinstance(error, DBAPIError) and isinstance(error.orig, LockNotAvailable)
+    said = "another process holds the budget and does not let go" if is_held else "the database does not answer"
+    return OutOfBudget(said, _DATABASE_REST)

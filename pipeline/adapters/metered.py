@@ -44,6 +44,8 @@ class MeteredSource:
 
     def fetch(self, items: Sequence[Listed]) -> Sequence[Fetched | Missed]:
         """Return the source's mail; a refusal of one item is told to the budget like one of the call."""
+        if not items:
+            return []
         try:
             with self._meter.slots(1):
                 return self._fetch(items)
@@ -52,10 +54,13 @@ class MeteredSource:
 
     def _fetch(self, items: Sequence[Listed]) -> Sequence[Fetched | Missed]:
         paid = self._meter.pay(_MAIL)
-        answers = self._source.fetch(items)
-        refused = next((one.error for one in answers if isinstance(one, Missed) and _is_refusal(one.error)), None)
+        try:
+            answers = self._source.fetch(items)
+        except Exception as error:
+            self._meter.tell(paid, error, is_told=True)
+            raise
         size = sum(len(one.raw) for one in answers if isinstance(one, Fetched))
-        self._meter.tell(paid, refused, is_told=True, size=size)
+        self._meter.tell(paid, _said(answers), is_told=True, size=size)
         return answers
 
     def labels(self) -> Sequence[Label]:
@@ -69,6 +74,10 @@ class MeteredSource:
     def wait_for_news(self, duration: timedelta) -> bool:
         """Wait for the source's news."""
         return self._source.wait_for_news(duration)
+
+    def beside(self, other: MeteredSource) -> MeteredSource:
+        """Return a source that makes the other's calls on the other's connections, paid by this one's meter."""
+        return MeteredSource(other._source, self._meter)  # noqa: SLF001 - its own class
 
     def close(self) -> None:
         """Close the source."""
@@ -85,5 +94,8 @@ class MeteredSource:
         return value
 
 
-def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, Throttled)
+def _said(answers: Sequence[Fetched | Missed]) -> Exception | None:
+    """Return how the call ended: with a refusal if there was any, and with an error when nothing came."""
+    errors = [one.error for one in answers if isinstance(one, Missed)]
+    refusal = next((error for error in errors if isinstance(error, Throttled)), None)
+    return refusal or (errors[0] if errors and len(errors) == len(answers) else None)

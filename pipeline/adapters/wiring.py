@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import orjson
 
@@ -32,10 +35,24 @@ from pipeline.runtime.settings import Settings
 CREDENTIALS = "mailbox credentials"
 
 
+#: A source that nobody asked for this long is closed; the next one who asks opens it anew.
+_UNUSED = timedelta(minutes=5)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The open sources of a mailbox by class of lanes, of what they were made, and when one was last asked for."""
+
+    made_of: bytes
+    used_at: float
+    sources: dict[bool, MailSource] = field(default_factory=dict)
+
+
 class SourcePool:
     """Keeps one open source per mailbox and class of lanes (live or not), each with a meter of its own.
 
-    A source is opened anew when its place or its credentials change.
+    Sources are opened anew when their place or the content of their credentials changes, and closed when nobody asks
+    for them. A source works on for those who hold it when it is closed: it only keeps no connection then.
     """
 
     def __init__(
@@ -47,35 +64,86 @@ class SourcePool:
         clock: Clock | None = None,
     ) -> None:
         self._settings, self._secrets, self._on_call, self._meters = settings, secrets, on_call, meters
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._guard = threading.Lock()
-        self._open: dict[object, tuple[object, MailSource]] = {}
+        #: The one that was asked for last stands last.
+        self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
 
     def open(self, mailbox: MailboxRef, lane: Lane = Lane.LIVE) -> MailSource:
-        """Return the mailbox's source for a lane, shared by every thread."""
-        # Only Gmail's calls are priced by lane; IMAP servers count connections, so the lanes share them.
-        key = (mailbox.mailbox_id, lane is Lane.LIVE or mailbox.provider != Provider.GMAIL)
-        state = (json.dumps(dict(mailbox.source), sort_keys=True), mailbox.credentials)
-        with self._guard:
-            found = self._open.get(key)
-            if found is not None and found[0] == state:
-                return found[1]
-            meter_for = None if self._meters is None else partial(self._meters.meter, mailbox.mailbox_id, lane=lane)
-            source = open_source(mailbox, self._settings, self._secrets, self._on_call, meter_for, clock=self._clock)
-            self._open[key] = (state, source)
+        """Return the mailbox's source for a lane, shared by every thread. Raises as `open_source`.
+
+        Raises `OutOfBudget` when it must be opened and the database does not answer.
+        """
+        made_of = _made_of(mailbox, self._secrets)
+        # Files are read at no price; the lanes of other mailboxes are paid apart.
+        is_live = lane is Lane.LIVE or mailbox.provider == Provider.FILES
+        found, unused = self._find(mailbox.mailbox_id, made_of, is_live=is_live)
+        _close(unused)
         if found is not None:
-            found[1].close()
+            return found
+        meter_for = None if self._meters is None else partial(self._meters.meter, mailbox.mailbox_id, lane=lane)
+        # In no lock: it asks the database.
+        source = open_source(mailbox, self._settings, self._secrets, self._on_call, meter_for, clock=self._clock)
+        source, unused = self._keep(mailbox.mailbox_id, made_of, source, is_live=is_live)
+        _close(unused)
         return source
 
     def close(self) -> None:
         """Close every source."""
         with self._guard:
-            sources = [source for _, source in self._open.values()]
-            self._open.clear()
-        for source in sources:
-            source.close()
+            kept = list(self._kept.values())
+            self._kept.clear()
+        _close(kept)
         if self._meters is not None:
             self._meters.close()
+
+    def _find(self, mailbox_id: UUID, made_of: bytes, *, is_live: bool) -> tuple[MailSource | None, list[_Kept]]:
+        """Return the open source, if there is one, and what nobody asked for any more."""
+        now = self._clock.monotonic()
+        with self._guard:
+            kept = self._kept.get(mailbox_id)
+            if kept is not None and kept.made_of == made_of:
+                kept.used_at = now
+                self._kept.move_to_end(mailbox_id)
+            else:
+                kept = None
+            return kept and kept.sources.get(is_live), self._unused(now)
+
+    def _unused(self, now: float) -> list[_Kept]:
+        found: list[_Kept] = []
+        while self._kept and next(iter(self._kept.values())).used_at < now - _UNUSED.total_seconds():
+            found.append(self._kept.popitem(last=False)[1])
+        return found
+
+    def _keep(
+        self, mailbox_id: UUID, made_of: bytes, source: MailSource, *, is_live: bool
+    ) -> tuple[MailSource, list[_Kept]]:
+        """Keep a new source, unless another thread was faster; return the one that is kept, and what it replaced."""
+        with self._guard:
+            before = self._kept.get(mailbox_id)
+            is_same = before is not None and before.made_of == made_of
+            kept = before if before is not None and is_same else _Kept(made_of, self._clock.monotonic())
+            self._kept[mailbox_id] = kept
+            self._kept.move_to_end(mailbox_id)
+            other = kept.sources.get(not is_live)
+            # IMAP servers count connections, so the lanes share them.
+            if isinstance(source, MeteredSource) and isinstance(other, MeteredSource):
+                source = source.beside(other)
+            return kept.sources.setdefault(is_live, source), [] if before is None or is_same else [before]
+
+
+def _close(unused: Iterable[_Kept]) -> None:
+    for kept in unused:
+        for source in kept.sources.values():
+            source.close()
+
+
+def _made_of(mailbox: MailboxRef, secrets: Secrets) -> bytes:
+    """Return a digest of what a source is made of: sealing the same credentials with another key changes nothing."""
+    sealed = mailbox.credentials
+    content = b"" if sealed is None else secrets.unseal(CREDENTIALS, mailbox.address, sealed)
+    place = [mailbox.provider, mailbox.address, mailbox.project, sealed is None, dict(mailbox.source)]
+    return hashlib.sha256(orjson.dumps(place, option=orjson.OPT_SORT_KEYS) + content).digest()
 
 
 def open_source(

@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, text
 
 from pipeline.runtime.db import Database
-from pipeline.runtime.errors import NeedsAuthorization
+from pipeline.runtime.errors import KeyUnknown, NeedsAuthorization
 from pipeline.runtime.secrets import Secrets, named_key
 
 _SEALED = text("SELECT address, credentials FROM mailboxes WHERE credentials IS NOT NULL ORDER BY address")
@@ -22,7 +22,8 @@ class Standing(StrEnum):
 
     CURRENT = "current"
     OUTDATED = "outdated"  #: an earlier key, or the form of 0.1.0
-    UNREADABLE = "unreadable"
+    UNKNOWN_KEY = "unknown_key"  #: sealed with a key that is not known here
+    UNREADABLE = "unreadable"  #: damaged, moved from another mailbox, or the form of 0.1.0 with an unknown key
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def rotate(db: Database, secrets: Secrets, purpose: str) -> Rotation:
     for address in addresses:
         with db.begin() as connection:
             done[_reseal(connection, secrets, purpose, address)].append(address)
-    return Rotation(done[Standing.OUTDATED], done[Standing.CURRENT], done[Standing.UNREADABLE])
+    unreadable = sorted(done[Standing.UNKNOWN_KEY] + done[Standing.UNREADABLE])
+    return Rotation(done[Standing.OUTDATED], done[Standing.CURRENT], unreadable)
 
 
 def _reseal(connection: Connection, secrets: Secrets, purpose: str, address: str) -> Standing:
@@ -81,6 +83,8 @@ def _reseal(connection: Connection, secrets: Secrets, purpose: str, address: str
 def _judged(secrets: Secrets, purpose: str, address: str, sealed: bytes) -> Sealing:
     try:
         opened = secrets.opened(purpose, address, sealed)
+    except KeyUnknown:
+        return Sealing(address, Standing.UNKNOWN_KEY, named_key(sealed))
     except NeedsAuthorization:
         return Sealing(address, Standing.UNREADABLE, named_key(sealed))
     return Sealing(address, Standing.OUTDATED if opened.is_outdated else Standing.CURRENT, opened.key_id)

@@ -16,7 +16,7 @@ from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
 
 _FOUND = text("""
-    SELECT id, org_id, address FROM mailboxes
+    SELECT id, org_id, address, sync_cursor IS NOT NULL AS has_cursor FROM mailboxes
      WHERE address = ANY(CAST(:addresses AS text[])) AND provider <> 'files' ORDER BY id
 """)
 #: Locked in one order, since several may be announced at once.
@@ -58,7 +58,9 @@ def announce(connection: Connection, addresses: Collection[str]) -> Announced:
         return Announced(0, len(wanted), frozenset())
     # Before the jobs: history's own transaction takes the watch, too, while it holds its job.
     connection.execute(_HEARD, {"ids": [row.id for row in found]})
-    return Announced(len(found), len(wanted) - len(found), frozenset(_ask(connection, found)))
+    # What was never listed has no changes to read: its listing takes a cursor before it begins.
+    readable = [row for row in found if row.has_cursor]
+    return Announced(len(found), len(wanted) - len(found), frozenset(_ask(connection, readable)))
 
 
 def news(connection: Connection, mailbox_id: UUID, org_id: UUID) -> set[Line]:

@@ -19,15 +19,20 @@ from pipeline.runtime.jobs import Emit
 NIGHTLY_REACH = timedelta(days=8)
 FULL_EVERY = timedelta(days=7)
 
-_MAILBOX = text("SELECT org_id, provider, now() AS now FROM mailboxes WHERE id = :id FOR UPDATE")
-#: Paused ones are compared when they go on; those a person must connect again have nothing to read with.
+_MAILBOX = text("SELECT org_id, provider, now() AS now FROM mailboxes WHERE id = :id")
+#: Paused ones are compared when they go on; those a person must connect again have nothing to read with. An audit that
+#: is running stays one.
 _NIGHTLY = text("""
     SELECT m.id, m.last_full_sync_at IS NOT NULL
            AND NOT EXISTS (SELECT FROM reconciles r WHERE r.mailbox_id = m.id AND r.scope = 'full'
                                                       AND r.started_at > now() - :every) AS is_full
       FROM mailboxes m
      WHERE m.provider <> 'files' AND m.sync_cursor IS NOT NULL AND m.state NOT IN ('auth_required', 'blocked')
+       AND NOT EXISTS (SELECT FROM reconciles r WHERE r.mailbox_id = m.id AND r.state = 'running' AND r.scope = 'audit')
      ORDER BY m.id
+""")
+_CORRECTS = text("""
+    SELECT EXISTS (SELECT FROM reconciles WHERE mailbox_id = :id AND state = 'running' AND scope <> 'audit')
 """)
 _FILL = text("""
     WITH mine AS (
@@ -41,12 +46,18 @@ _FILL = text("""
 def request_reconcile(connection: Connection, mailbox_id: UUID, scope: ReconcileScope, actor: str) -> UUID:
     """Ask for a comparison of a mailbox with its provider; joins one that is running. Returns the comparison's id.
 
-    An audit changes nothing but notes a gap; every other scope fetches what is missing. Raises `UserError` for a
-    mailbox of files, which has no provider to ask.
+    An audit changes nothing but notes a gap; every other scope fetches what is missing. A mailbox that was listed with
+    `--since` only is compared back to there. Raises `UserError` for a mailbox of files, which has no provider to ask,
+    and for an audit while a comparison corrects.
     """
-    row = _locked(connection, mailbox_id)
-    since = row.now - NIGHTLY_REACH if scope in (ReconcileScope.NIGHTLY, ReconcileScope.RESYNC) else None
-    return _ask(connection, row.org_id, mailbox_id, Comparison(scope, since), actor)
+    row = _mailbox(connection, mailbox_id)
+    if scope is ReconcileScope.AUDIT and connection.execute(_CORRECTS, {"id": mailbox_id}).scalar_one():
+        raise UserError("a comparison that corrects is running; ask for the audit when it is finished")
+    if scope in (ReconcileScope.NIGHTLY, ReconcileScope.RESYNC):
+        wanted = Comparison(scope, row.now - NIGHTLY_REACH)
+    else:
+        wanted = comparing.whole(connection, mailbox_id, scope)
+    return _ask(connection, row.org_id, mailbox_id, wanted, actor)
 
 
 def request_nightly(connection: Connection, actor: str = "schedule") -> int:
@@ -63,16 +74,16 @@ def fill_gaps(connection: Connection, mailbox_id: UUID, actor: str) -> int:
 
     One call covers all: from the oldest gap's beginning to now.
     """
-    mailbox = _locked(connection, mailbox_id)
+    mailbox = _mailbox(connection, mailbox_id)
     row = connection.execute(_FILL, {"id": mailbox_id, "actor": actor}).one()
     if row.gaps:
-        since = None if row.endless else row.from_at
-        scope = ReconcileScope.FULL if since is None else ReconcileScope.NIGHTLY
-        _ask(connection, mailbox.org_id, mailbox_id, Comparison(scope, since), actor)
+        bounded = Comparison(ReconcileScope.NIGHTLY, row.from_at)
+        wanted = comparing.whole(connection, mailbox_id) if row.endless else bounded
+        _ask(connection, mailbox.org_id, mailbox_id, wanted, actor)
     return int(row.gaps)
 
 
-def _locked(connection: Connection, mailbox_id: UUID) -> Row[Any]:
+def _mailbox(connection: Connection, mailbox_id: UUID) -> Row[Any]:
     row = connection.execute(_MAILBOX, {"id": mailbox_id}).one_or_none()
     if row is None:
         raise UserError(f"unknown mailbox {mailbox_id}")
@@ -85,4 +96,5 @@ def _ask(connection: Connection, org_id: UUID, mailbox_id: UUID, wanted: Compari
     found = comparing.ask(connection, mailbox_id, wanted, actor)
     emit = Emit("reconcile", str(mailbox_id), org_id, mailbox_id, Lane.REPAIR, 0, secrets.token_hex(16))
     ledger.put(connection, [emit])
+    ledger.hasten_stage(connection, "reconcile", [mailbox_id])
     return found

@@ -14,7 +14,9 @@ from pipeline.runtime import ledger, listing
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.jobs import Emit
 
-_MAILBOX = text("SELECT id, org_id, address, provider, state, sync_cursor FROM mailboxes WHERE id = :id FOR UPDATE")
+_MAILBOX = text(
+    "SELECT id, org_id, address, provider, state, sync_cursor FROM mailboxes WHERE id = :id FOR NO KEY UPDATE"
+)
 _PAUSE = text("""
     UPDATE mailboxes SET state = 'paused', state_reason = :reason, paused_until = now() + :duration, paused_at = now(),
                          paused_by = :actor
@@ -80,7 +82,8 @@ def resume(connection: Connection, mailbox_id: UUID) -> int | None:
     ledger.hasten(connection, mailbox_id)
     if mailbox.provider == Provider.FILES or mailbox.cursor is None:
         return None
-    return _put(connection, "history", mailbox.org_id, mailbox_id, Lane.LIVE)
+    # A dead history must not keep the mailbox paused: the schedule revives it within the hour.
+    return _put(connection, "history", mailbox.org_id, mailbox_id, Lane.LIVE, may_be_dead=True)
 
 
 def _locked(connection: Connection, mailbox_id: UUID) -> Mailbox:
@@ -90,10 +93,12 @@ def _locked(connection: Connection, mailbox_id: UUID) -> Mailbox:
     return Mailbox(row.org_id, row.address, Provider(row.provider), MailboxState(row.state), row.sync_cursor)
 
 
-def _put(connection: Connection, stage: str, org_id: UUID, mailbox_id: UUID, lane: Lane) -> int | None:
+def _put(
+    connection: Connection, stage: str, org_id: UUID, mailbox_id: UUID, lane: Lane, *, may_be_dead: bool = False
+) -> int | None:
     key = str(mailbox_id)
     ledger.put(connection, [Emit(stage, key, org_id, mailbox_id, lane, 0, secrets.token_hex(16))])
     found = connection.execute(_JOB, {"stage": stage, "key": key}).one_or_none()
-    if found is not None and found.state == JobState.DEAD:
+    if found is not None and found.state == JobState.DEAD and not may_be_dead:
         raise UserError(f"this mailbox's {stage} is a dead letter; replay it: `fieldpost dlq list --stage {stage}`")
     return None if found is None else int(found.id)

@@ -19,6 +19,10 @@ PROBE_POLL = timedelta(seconds=1)
 _FIRST_REST, _LONGEST_REST = 0.25, timedelta(hours=1)
 #: A day's limit is never waited for longer than this at a time: it may be raised meanwhile.
 _LONGEST_WAIT = timedelta(minutes=15)
+#: No clock is trusted to write of a later time than this: what one that was ahead left behind is not waited for.
+_SKEW = timedelta(seconds=5)
+#: The longest rest: the provider's longest day. A told wait is cut to it, and what ends later was no rest.
+LONGEST = timedelta(hours=25)
 #: So many calls without a refusal allow one more at a time.
 _CALLS_PER_STEP = 20
 
@@ -110,7 +114,7 @@ class Held:
 
 def draw(held: Held, ask: Ask) -> tuple[Grant, Held]:
     """Return what is granted and what is left then. After a rest exactly one call is granted: the probe."""
-    held = replace(held, mailbox=rolled(held.mailbox, held.now), project=rolled(held.project, held.now))
+    held = replace(held, mailbox=as_of(held.mailbox, held.now), project=as_of(held.project, held.now))
     refused = _resting(held, ask) or _day_used_up(held, ask)
     if refused is not None:
         return refused, held
@@ -120,7 +124,7 @@ def draw(held: Held, ask: Ask) -> tuple[Grant, Held]:
 
 def _draw_units(held: Held, ask: Ask, *, is_probe: bool) -> tuple[Grant, Held]:
     mailbox, project = _filled(held, held.mailbox, held.paces()[0]), _filled(held, held.project, held.paces()[1])
-    calls = min(ask.calls, (held.limits.units_per_day - project.day_units) // ask.cost)
+    calls = min(ask.calls, (held.limits.units_of_day(is_live=ask.is_live) - project.day_units) // ask.cost)
     wait, scope = timedelta(0), Scope.MAILBOX
     for name, budget, its in zip((Scope.MAILBOX, Scope.PROJECT), (mailbox, project), held.paces(), strict=True):
         calls = min(calls, its.calls(budget.level, ask.cost, is_live=ask.is_live))
@@ -148,10 +152,30 @@ def _filled(held: Held, budget: Budget, its: Pace) -> Budget:
     return replace(budget, level=level, level_at=at, ramp_at=None if is_over else budget.ramp_at)
 
 
-def rolled(budget: Budget, now: datetime) -> Budget:
-    """Return the budget of the day that it is: another day begins at nothing."""
-    today = quota_day(now)
-    return budget if budget.day >= today else replace(budget, day=today, day_units=0, day_bytes=0)
+def as_of(budget: Budget, now: datetime) -> Budget:
+    """Return the budget as it stands now: another day begins at nothing, and no time is believed that cannot be.
+
+    A database whose clock was ahead leaves such times behind. A rest of that kind is over, and a call proves it.
+    """
+    if budget.day != (today := quota_day(now)):
+        budget = replace(budget, day=today, day_units=0, day_bytes=0)
+    return replace(
+        budget,
+        level_at=_believed(budget.level_at, now, _SKEW),
+        rest_until=budget.rest_until and _believed(budget.rest_until, now, LONGEST),
+        bytes_rest_until=budget.bytes_rest_until and _believed(budget.bytes_rest_until, now, LONGEST),
+        probe_until=budget.probe_until and _believed(budget.probe_until, now, PROBE + _SKEW),
+        ramp_at=budget.ramp_at and _believed(budget.ramp_at, now, _SKEW),
+    )
+
+
+def _believed(at: datetime, now: datetime, most: timedelta) -> datetime:
+    return now if at > now + most else at
+
+
+def returned(budget: Budget, units: int) -> Budget:
+    """Return a budget with units that were drawn a moment ago and paid for no call."""
+    return replace(budget, level=budget.level + units, day_units=max(0, budget.day_units - units))
 
 
 def _resting(held: Held, ask: Ask) -> Grant | None:
@@ -171,10 +195,11 @@ def _resting(held: Held, ask: Ask) -> Grant | None:
 
 def _day_used_up(held: Held, ask: Ask) -> Grant | None:
     wait = min(next_quota_day(held.now) - held.now, _LONGEST_WAIT)
-    if held.project.day_units + ask.cost > held.limits.units_per_day:
-        return Grant(0, ask.cost, wait, Scope.PROJECT, "the project's units of the day are spent")
-    if ask.brings_bytes and held.mailbox.day_bytes >= held.limits.bytes_per_user_day:
-        return Grant(0, ask.cost, wait, Scope.BYTES, "the mailbox's bytes of the day are spent")
+    but = "" if ask.is_live else ", but for those kept for live mail"
+    if held.project.day_units + ask.cost > held.limits.units_of_day(is_live=ask.is_live):
+        return Grant(0, ask.cost, wait, Scope.PROJECT, f"the project's units of the day are spent{but}")
+    if ask.brings_bytes and held.mailbox.day_bytes >= held.limits.bytes_of_day(is_live=ask.is_live):
+        return Grant(0, ask.cost, wait, Scope.BYTES, f"the mailbox's bytes of the day are spent{but}")
     return None
 
 
@@ -185,6 +210,7 @@ def refused(
 
     A rest is never shortened, and refusals of calls that were under way when it began count as one.
     """
+    told = told and min(told, LONGEST)
     if budget.rest_until is not None and budget.rest_until > now:
         return budget if told is None else replace(budget, rest_until=max(budget.rest_until, now + told))
     grown = min(minute * _FIRST_REST * 2 ** min(budget.refusals, 20), _LONGEST_REST)
@@ -200,7 +226,7 @@ def refused(
 
 def refused_bytes(budget: Budget, now: datetime, wait: timedelta, reason: str) -> Budget:
     """Return a budget whose bytes rest; listing and history go on."""
-    until = max(now + wait, budget.bytes_rest_until or now)
+    until = max(now + min(wait, LONGEST), budget.bytes_rest_until or now)
     return replace(budget, bytes_rest_until=until, rest_reason=reason, probe_until=None)
 
 

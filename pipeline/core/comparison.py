@@ -10,7 +10,10 @@ from models.enums import ReconcileScope
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is compared: a scope, and how far back; None: everything."""
+    """What is compared: a scope, and how far back; None: everything.
+
+    A full one reaches as far back as the mailbox was ever asked to be listed.
+    """
 
     scope: ReconcileScope
     since: datetime | None
@@ -25,11 +28,11 @@ def joined(running: Comparison, wanted: Comparison) -> Comparison:
     """Return the comparison that answers both."""
     since = None if running.since is None or wanted.since is None else min(running.since, wanted.since)
     scopes = {running.scope, wanted.scope}
-    if scopes == {ReconcileScope.AUDIT}:
-        return Comparison(ReconcileScope.AUDIT, since)
-    if since is None:
-        return Comparison(ReconcileScope.FULL, None)
-    return Comparison(ReconcileScope.RESYNC if ReconcileScope.RESYNC in scopes else ReconcileScope.NIGHTLY, since)
+    if len(scopes) == 1:
+        return Comparison(running.scope, since)
+    if since is None or scopes & {ReconcileScope.FULL, ReconcileScope.AUDIT}:
+        return Comparison(ReconcileScope.FULL, since)
+    return Comparison(ReconcileScope.RESYNC, since)
 
 
 def reaches(running: Comparison, wanted: Comparison) -> bool:

@@ -24,6 +24,8 @@ _BURST_SHARE = 0.03
 _LEAST_BURST = 160.0
 #: The share of the burst that only live mail may draw.
 _RESERVED_SHARE = 0.25
+#: The share of a day's limits that only live mail may spend: backfill must not leave a day without new mail.
+_RESERVED_DAY = 0.05
 #: The pace after a rest, and how much of a minute it takes to double.
 _SLOWEST, _DOUBLING = 0.1, 0.5
 
@@ -63,6 +65,14 @@ class Limits:
     def cost(self, method: str) -> int:
         """Return the units of one call; a method without a price counts as one."""
         return self.costs.get(method, 1)
+
+    def units_of_day(self, *, is_live: bool) -> int:
+        """Return the units of the project's day that a lane may have spent; live mail may spend all."""
+        return self.units_per_day if is_live else int(self.units_per_day * (1 - _RESERVED_DAY))
+
+    def bytes_of_day(self, *, is_live: bool) -> int:
+        """Return the bytes of the mailbox's day that a lane may have fetched; live mail may fetch all."""
+        return self.bytes_per_user_day if is_live else int(self.bytes_per_user_day * (1 - _RESERVED_DAY))
 
     def but(self, **overrides: int | None) -> Limits:
         """Return the limits with those that are not None in place of the profile's; unknown names are left out."""

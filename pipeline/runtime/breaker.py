@@ -61,19 +61,23 @@ _SUSPEND = text("""
       FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS t(id, reason)
      WHERE mailboxes.id = t.id AND state IN ('active', 'probing', 'suspended')
 """)
-#: A person's pause ends by itself; the breaker's and the provider's end with a probe.
+#: A person's pause ends by itself; the breaker's and the provider's end with a probe, where there is anything to read.
 _WAKE = text("""
     WITH due AS (
-        SELECT id FROM mailboxes WHERE state IN ('paused', 'suspended') AND paused_until <= now()
-         ORDER BY id FOR UPDATE SKIP LOCKED
+        SELECT id, paused_by = :breaker AND (sync_cursor IS NOT NULL OR is_listed) AS is_tried,
+               sync_cursor IS NOT NULL AS has_cursor, is_listed
+          FROM mailboxes CROSS JOIN LATERAL (
+              SELECT EXISTS (SELECT FROM backfills b WHERE b.mailbox_id = mailboxes.id AND b.state = 'running')
+          ) AS l(is_listed)
+         WHERE state IN ('paused', 'suspended') AND paused_until <= now()
+         ORDER BY id FOR NO KEY UPDATE OF mailboxes SKIP LOCKED
     )
     UPDATE mailboxes m
-       SET state = CASE WHEN m.paused_by = :breaker THEN 'probing' ELSE 'active' END,
-           state_reason = CASE WHEN m.paused_by = :breaker THEN state_reason END, paused_until = NULL,
-           paused_by = CASE WHEN m.paused_by = :breaker THEN m.paused_by END,
-           paused_at = CASE WHEN m.paused_by = :breaker THEN m.paused_at END
+       SET state = CASE WHEN is_tried THEN 'probing' ELSE 'active' END,
+           state_reason = CASE WHEN is_tried THEN state_reason END, paused_until = NULL,
+           paused_by = CASE WHEN is_tried THEN m.paused_by END, paused_at = CASE WHEN is_tried THEN m.paused_at END
       FROM due WHERE m.id = due.id
-    RETURNING m.id, m.org_id, m.provider, m.state
+    RETURNING m.id, m.org_id, m.provider, is_tried, has_cursor, is_listed
 """)
 
 
@@ -112,16 +116,17 @@ def suspend(connection: Connection, reasons: Mapping[UUID, str]) -> None:
 
 
 def wake(connection: Connection) -> int:
-    """Let go on whose pause is over, and ask for the history of each; return how many."""
+    """Let go on whose pause is over, and ask for the history of each, or for the listing under way; return how many."""
     rows = connection.execute(_WAKE, {"breaker": BREAKER}).all()
     for row in rows:
         ledger.unblock(connection, row.id)
-        if row.state == MailboxState.ACTIVE:
+        if not row.is_tried:
             ledger.hasten(connection, row.id)
-    readable = [row for row in rows if row.provider != "files"]
-    ledger.put(
-        connection,
-        [Emit("history", str(row.id), row.org_id, row.id, Lane.LIVE, 0, secrets.token_hex(16)) for row in readable],
-    )
-    ledger.hasten_stage(connection, "history", [row.id for row in readable])
+    for stage, lane, chosen in (
+        ("history", Lane.LIVE, [row for row in rows if row.has_cursor]),
+        ("backfill", Lane.BACKFILL, [row for row in rows if row.is_listed and not row.has_cursor]),
+    ):
+        emits = [Emit(stage, str(row.id), row.org_id, row.id, lane, 0, secrets.token_hex(16)) for row in chosen]
+        ledger.put(connection, emits)
+        ledger.hasten_stage(connection, stage, [row.id for row in chosen])
     return len(rows)

@@ -23,14 +23,23 @@ from pipeline.runtime.errors import Reach
 _REASON_LENGTH = 300
 OVERRIDES = ("units_per_user_minute", "units_per_minute", "units_per_day", "bytes_per_user_day", "concurrency")
 
+#: How long a lock is waited for: a draw would rather step aside; a refusal must get through, and can, since the server
+#: ends the transaction of a process that was stopped in the midst of one after `_IDLE`.
+_DRAWS, _NOTES, _IDLE = "1s", "10s", "5s"
 #: The answer to a commit is not waited for: losing the last of these writes loses a few units.
-_LOCK = text("""
+_BRIEFLY = """
+    SELECT set_config('lock_timeout', :patience, true), set_config('idle_in_transaction_session_timeout', :idle, true),
+           set_config('synchronous_commit', 'off', true)
+"""
+_SET_BRIEFLY = text(_BRIEFLY)
+#: A row is joined with the settings before it is locked, so that they hold for the lock without a statement more.
+_LOCK = text(f"""
     SELECT b.*, p.profile, p.units_per_user_minute, p.units_per_minute, p.units_per_day, p.bytes_per_user_day,
-           p.concurrency AS most_at_once, clock_timestamp() AS now,
-           set_config('synchronous_commit', 'off', true) AS is_lazy
-      FROM budgets b LEFT JOIN projects p ON p.name = :project
+           p.concurrency AS most_at_once, clock_timestamp() AS now, briefly.*
+      FROM ({_BRIEFLY}) AS briefly(lock_wait, idle_wait, is_lazy)
+     CROSS JOIN budgets b LEFT JOIN projects p ON p.name = :project
      WHERE b.scope = ANY(CAST(:scopes AS text[])) ORDER BY b.scope FOR UPDATE OF b
-""")
+""")  # noqa: S608 - settings from above
 _OPEN = text("""
     INSERT INTO budgets (scope, level, day) SELECT scope, :full, CAST(timezone('America/Los_Angeles', now()) AS date)
       FROM unnest(CAST(:scopes AS text[])) AS t(scope)
@@ -88,12 +97,19 @@ def project_scope(project: str) -> str:
     return f"project:{project}"
 
 
-def take(connection: Connection, account: Account, method: str, calls: int, *, is_live: bool) -> Grant:
-    """Draw the units of up to `calls` calls of a method; commit before the calls are made."""
-    held = _locked(connection, account)
+def take(
+    connection: Connection, account: Account, method: str, calls: int, *, is_live: bool, unused: int = 0
+) -> Grant:
+    """Draw the units of up to `calls` calls of a method; commit before the calls are made.
+
+    `unused` units come back first: they were drawn a moment ago and paid for nothing. A lock that somebody does not let
+    go of is a database error after a second.
+    """
+    held = _locked(connection, account, _DRAWS)
     ask = Ask(max(1, held.limits.cost(method)), calls, is_live, method == "messages.get")
-    grant, after = rules.draw(held, ask)
-    if grant.calls:
+    both = [rules.returned(budget, unused) for budget in (held.mailbox, held.project)]
+    grant, after = rules.draw(replace(held, mailbox=both[0], project=both[1]), ask)
+    if grant.calls or unused:
         _write(connection, account, held, after)
     return grant
 
@@ -107,10 +123,13 @@ def refuse(
     *,
     is_told: bool,
     is_probe: bool = False,
+    at_once: int | None = None,
 ) -> None:
     """Note what the provider refused: what `reach` says rests for `wait` when that was told, else longer each time.
 
-    A probe that met another limit than the one it was for leaves that one to the next call.
+    A probe that met another limit than the one it was for leaves that one to the next call. `at_once` is how many calls
+    were allowed together when the refused one was made: when there are fewer by now, another refusal of the same burst
+    was noted before.
     """
     held = _locked(connection, account)
     said, told = reason[:_REASON_LENGTH], wait if is_told or wait > MINUTE else None
@@ -118,7 +137,9 @@ def refuse(
     if is_probe:
         mailbox, project = rules.unclear(mailbox), rules.unclear(project)
     if reach is Reach.CALLS:
-        mailbox = replace(mailbox, concurrency=rules.fewer(mailbox.concurrency, held.limits.concurrency))
+        limit = held.limits.concurrency
+        if at_once is None or rules.at_once(mailbox.concurrency, limit) >= min(at_once, limit):
+            mailbox = replace(mailbox, concurrency=rules.fewer(mailbox.concurrency, limit))
     elif reach is Reach.BYTES:
         mailbox = rules.refused_bytes(mailbox, held.now, wait, said)
     elif reach is Reach.PROJECT:
@@ -148,14 +169,16 @@ def doubt(connection: Connection, account: Account) -> None:
 
 
 def spend(connection: Connection, account: Account, size: int, calls: int) -> None:
-    """Note the bytes that calls brought, and that so many of them passed: more may be made at once again."""
-    held = _locked(connection, account)
-    day = rules.rolled(held.mailbox, held.now)
-    grown = rules.more(day.concurrency, held.limits.concurrency, calls)
-    _write(
-        connection, account, held,
-        replace(held, mailbox=replace(day, day_bytes=day.day_bytes + size, concurrency=grown)),
-    )  # fmt: skip
+    """Note the bytes that calls brought, and that so many of them passed: more may be made at once again.
+
+    Locks the mailbox's budget only: the project's is everybody's.
+    """
+    (row,) = _rows(connection, account, account.scopes[:1], _NOTES)
+    before = rules.as_of(_budget(row), row.now)
+    grown = rules.more(before.concurrency, limits_of(row).concurrency, calls)
+    after = replace(before, day_bytes=before.day_bytes + size, concurrency=grown)
+    if after != before:
+        connection.execute(_WRITE, asdict(after) | {"scope": account.scopes[0]})
 
 
 def at_once(connection: Connection, account: Account) -> int:
@@ -187,7 +210,7 @@ def standings(connection: Connection, mailbox_ids: Sequence[UUID], minute: timed
     found = {row.scope: _budget(row) for row in connection.execute(_ROWS, {"scopes": sorted(scopes)})}
 
     def of(scope: str, now: datetime) -> Budget:
-        return found.get(scope) or rules.full(now)
+        return rules.as_of(found.get(scope) or rules.full(now), now)
 
     return {
         row.id: Held(
@@ -207,19 +230,23 @@ def limits_of(row: Row[Any]) -> Limits:
     return limits(row.profile, overrides)
 
 
-def _locked(connection: Connection, account: Account) -> Held:
-    rows = _rows(connection, account)
-    if len(rows) < len(account.scopes):
-        connection.execute(_OPEN, {"scopes": account.scopes, "full": rules.FULL})
-        rows = _rows(connection, account)
-    mailbox, project = rows
+def _locked(connection: Connection, account: Account, patience: str = _NOTES) -> Held:
+    rows = _rows(connection, account, account.scopes, patience)
     # Each row was locked after the time was read for it.
     now: datetime = max(row.now for row in rows)
-    return Held(_budget(mailbox), _budget(project), limits_of(mailbox), now, account.minute)
+    both = [rules.as_of(_budget(row), now) for row in rows]
+    return Held(both[0], both[1], limits_of(rows[0]), now, account.minute)
 
 
-def _rows(connection: Connection, account: Account) -> Sequence[Row[Any]]:
-    return connection.execute(_LOCK, {"scopes": account.scopes, "project": account.project}).all()
+def _rows(connection: Connection, account: Account, scopes: Sequence[str], patience: str) -> Sequence[Row[Any]]:
+    """Lock the budgets in order of their scopes, and return them; those that are not there yet are made."""
+    values = {"scopes": scopes, "project": account.project, "patience": patience, "idle": _IDLE}
+    rows = connection.execute(_LOCK, values).all()
+    if len(rows) < len(scopes):
+        connection.execute(_SET_BRIEFLY, {"patience": patience, "idle": _IDLE})
+        connection.execute(_OPEN, {"scopes": scopes, "full": rules.FULL})
+        rows = connection.execute(_LOCK, values).all()
+    return rows
 
 
 def _write(connection: Connection, account: Account, before: Held, after: Held) -> None:

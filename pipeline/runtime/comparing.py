@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from models.enums import GapCause, GapState, ReconcileScope
 from pipeline.core import backoff
@@ -22,11 +23,16 @@ _INSERT = text("""
     VALUES (:id, :scope, :since, :by, now() + :delay)
         ON CONFLICT (mailbox_id) WHERE state = 'running' DO NOTHING RETURNING id
 """)
+#: What is to begin is never put off by those who ask again.
 _AGAIN = text("""
     UPDATE reconciles SET scope = :scope, since = :since, cursor = NULL, label = '', labels_left = '{}',
-                          labels_read = '{}', pages = 0, listed = 0, listed_at = NULL, started_at = now() + :delay
+                          labels_read = '{}', pages = 0, listed = 0, listed_at = NULL,
+                          started_at = CASE WHEN started_at > now() THEN least(started_at, now() + :delay)
+                                            ELSE now() + :delay END
      WHERE id = :id
 """)
+_SOONER = text("UPDATE reconciles SET started_at = least(started_at, now() + :delay) WHERE id = :id AND pages = 0")
+_ONCE_MORE = text("UPDATE reconciles SET is_wanted_again = true WHERE id = :id AND (pages > 0 OR started_at <= now())")
 _FORGET = text("DELETE FROM reconcile_ids WHERE reconcile_id = :id")
 _KNOWS_BETTER = text("""
     UPDATE reconcile_ids i SET labels = NULL FROM reconciles r
@@ -37,15 +43,26 @@ _GAP = text("""
     INSERT INTO gaps (org_id, mailbox_id, cause, state, from_at, to_at, missing, sample_ids)
     VALUES (:org, :mailbox, :cause, :state, :from_at, clock_timestamp(), :missing, CAST(:samples AS text[]))
 """)
+#: A cursor that is forgotten again before the gap of the last time is filled widens that gap.
+_WIDEN = text("""
+    UPDATE gaps SET to_at = clock_timestamp(), expiries = expiries + 1,
+                    from_at = CASE WHEN from_at IS NULL OR CAST(:from_at AS timestamptz) IS NULL THEN NULL
+                                   ELSE least(from_at, CAST(:from_at AS timestamptz)) END
+     WHERE mailbox_id = :mailbox AND cause = 'history_expired' AND state = 'filling'
+""")
 _FILLED = text("""
     UPDATE gaps SET state = 'filled', filled_at = now(), filled_by = coalesce(filled_by, :by),
-                    missing = coalesce(missing, :missing)
+                    missing = greatest(missing, :missing)
      WHERE mailbox_id = :mailbox AND state = 'filling'
        AND (CAST(:since AS timestamptz) IS NULL OR from_at >= CAST(:since AS timestamptz))
 """)
 _EXPIRED_LATELY = text("""
-    SELECT count(*) FROM gaps
-     WHERE mailbox_id = :mailbox AND cause = 'history_expired' AND found_at > now() - interval '1 hour'
+    SELECT coalesce(sum(expiries), 0) FROM gaps
+     WHERE mailbox_id = :mailbox AND cause = 'history_expired' AND to_at > now() - interval '1 hour'
+""")
+#: How far back a mailbox was ever asked to be read.
+_REACH = text("""
+    SELECT CASE WHEN bool_and(since IS NOT NULL) THEN min(since) END FROM backfills WHERE mailbox_id = :mailbox
 """)
 _SAMPLES = 20
 #: Cursors forgotten within an hour before comparisons keep a distance, and how that grows.
@@ -64,20 +81,48 @@ def ask(
 ) -> UUID:
     """Write that a mailbox is to be compared, `delay` from now; joins a running comparison.
 
-    That one lists anew when it reached less far, or with `is_anew`: what it listed before now does not count.
+    That one lists anew when it reached less far. With `is_anew` what it listed before now does not count: it is done
+    once more afterwards.
     """
     values = {"id": mailbox_id, "scope": wanted.scope.value, "since": wanted.since, "by": asked_by, "delay": delay}
-    found: UUID | None = connection.execute(_INSERT, values).scalar_one_or_none()
-    if found is not None:
-        return found
-    row = connection.execute(_RUNNING, {"id": mailbox_id}).one()
+    while True:
+        found: UUID | None = connection.execute(_INSERT, values).scalar_one_or_none()
+        if found is not None:
+            return found
+        row = connection.execute(_RUNNING, {"id": mailbox_id}).one_or_none()
+        if row is not None:  # else it ended between the two statements
+            return _join(connection, row, wanted, delay, is_anew=is_anew)
+
+
+def _join(connection: Connection, row: Row[Any], wanted: Comparison, delay: timedelta, *, is_anew: bool) -> UUID:
     running = Comparison(ReconcileScope(row.scope), row.since)
-    if is_anew or not reaches(running, wanted):
-        both = joined(running, wanted)
-        connection.execute(_AGAIN, {"id": row.id, "scope": both.scope.value, "since": both.since, "delay": delay})
-        connection.execute(_FORGET, {"id": row.id})
     reconcile_id: UUID = row.id
+    if not reaches(running, wanted):
+        both = joined(running, wanted)
+        again = {"id": reconcile_id, "scope": both.scope.value, "since": both.since, "delay": delay}
+        connection.execute(_AGAIN, again)
+        connection.execute(_FORGET, {"id": reconcile_id})
+    elif is_anew:
+        # It goes on to its end: one that began anew each time a cursor is forgotten might never end.
+        connection.execute(_ONCE_MORE, {"id": reconcile_id})
+    else:
+        connection.execute(_SOONER, {"id": reconcile_id, "delay": delay})
     return reconcile_id
+
+
+def whole(connection: Connection, mailbox_id: UUID, scope: ReconcileScope = ReconcileScope.FULL) -> Comparison:
+    """Return the comparison of everything that was ever asked for: `--since` bounds it, too."""
+    return Comparison(scope, connection.execute(_REACH, {"mailbox": mailbox_id}).scalar_one())
+
+
+def ask_again(connection: Connection, mailbox_id: UUID, wanted: Comparison) -> None:
+    """Ask for a comparison once more because a cursor was forgotten while the last one ran, at a growing distance."""
+    ask(connection, mailbox_id, wanted, "history", delay=_distance(connection, mailbox_id))
+
+
+def _distance(connection: Connection, mailbox_id: UUID) -> timedelta:
+    lately = int(connection.execute(_EXPIRED_LATELY, {"mailbox": mailbox_id}).scalar_one())
+    return backoff.delay(max(0, lately - _EXPIRIES_AT_ONCE), base=_FIRST_DISTANCE, cap=_LONGEST_DISTANCE)
 
 
 def note_expiry(connection: Connection, mailbox: Mailbox) -> UUID:
@@ -89,11 +134,11 @@ def note_expiry(connection: Connection, mailbox: Mailbox) -> UUID:
     last = mailbox.last_incremental_sync_at
     since = None if last is None else last - OVERLAP
     mailbox_id = mailbox.ref.mailbox_id
-    lately = int(connection.execute(_EXPIRED_LATELY, {"mailbox": mailbox_id}).scalar_one())
-    note_gap(connection, mailbox, GapCause.HISTORY_EXPIRED, GapState.FILLING, from_at=since)
-    scope = ReconcileScope.FULL if since is None else ReconcileScope.RESYNC
-    distance = backoff.delay(max(0, lately - _EXPIRIES_AT_ONCE), base=_FIRST_DISTANCE, cap=_LONGEST_DISTANCE)
-    return ask(connection, mailbox_id, Comparison(scope, since), "history", delay=distance, is_anew=True)
+    distance = _distance(connection, mailbox_id)
+    if connection.execute(_WIDEN, {"mailbox": mailbox_id, "from_at": since}).rowcount == 0:
+        note_gap(connection, mailbox, GapCause.HISTORY_EXPIRED, GapState.FILLING, from_at=since)
+    wanted = whole(connection, mailbox_id) if since is None else Comparison(ReconcileScope.RESYNC, since)
+    return ask(connection, mailbox_id, wanted, "history", delay=distance, is_anew=True)
 
 
 def note_gap(
@@ -103,7 +148,8 @@ def note_gap(
     state: GapState,
     *,
     from_at: datetime | None,
-    missing: Sequence[str] | None = None,
+    missing: int | None = None,
+    samples: Sequence[str] = (),
 ) -> None:
     """Write down a stretch of time in which ids were, or may have been, missing; it ends now."""
     connection.execute(
@@ -114,8 +160,8 @@ def note_gap(
             "cause": cause.value,
             "state": state.value,
             "from_at": from_at,
-            "missing": None if missing is None else len(missing),
-            "samples": list(missing or ())[:_SAMPLES],
+            "missing": missing,
+            "samples": list(samples)[:_SAMPLES],
         },
     )
 

@@ -4,7 +4,8 @@ FieldpostError
 ├── UserError            bad input of a person: the text says what to do; exit code 2 or HTTP 400
 ├── Transient            passes by itself: retried with backoff, costs an attempt
 │   └── Throttled        the provider asks for patience: again after `retry_after`, costs no attempt
-│       └── OutOfBudget  no call was made: the mailbox's budget does not allow it yet
+│       ├── OutOfBudget  no call was made: the mailbox's budget does not allow it yet
+│       └── KeyUnknown   no call was made: another process has the key that opens the credentials
 ├── NeedsAuthorization   a person must reconnect the mailbox: its jobs wait, no attempt is charged
 ├── Forbidden            the domain forbids it: its jobs wait until an administrator and a person act
 ├── Suspended            the provider closed the mailbox: asked again each hour, opens by itself
@@ -54,6 +55,13 @@ class Throttled(Transient):
 
 class OutOfBudget(Throttled):
     """No call was made: our own budget does not allow it before `retry_after`."""
+
+
+class KeyUnknown(Throttled):
+    """No call was made, and no budget is charged: the credentials are sealed with a key that this process lacks.
+
+    While a key is rotated this passes with a restart, and a worker that has the key may do the work meanwhile.
+    """
 
 
 class NeedsAuthorization(FieldpostError):

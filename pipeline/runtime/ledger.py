@@ -27,6 +27,7 @@ import orjson
 from sqlalchemy import Connection, Row, text
 
 from models.enums import Lane
+from pipeline.runtime import locks
 from pipeline.runtime.jobs import Emit, Job
 
 #: Three deaths while alone with its process make a job a dead letter.
@@ -35,7 +36,7 @@ CRASH_LIMIT = 3
 #: need a moment to take their locks again and to settle what they hold.
 LOCK_GRACE = timedelta(seconds=5)
 #: Class of the advisory locks that prove a worker is alive.
-WORKER_LOCK = 77
+WORKER_LOCK = locks.WORKER
 
 _JOB_COLUMNS = "id, stage, key, org_id, mailbox_id, lane, place, attempt, failures, crashes, args, trace_id"
 

@@ -17,9 +17,9 @@ _ASK = text("""
                                    ELSE least(backfills.since, excluded.since) END
     RETURNING id
 """)
-_FORGET_WINDOWS = text("""
-    DELETE FROM backfill_windows w USING backfills b
-     WHERE w.backfill_id = b.id AND b.mailbox_id = :id AND b.state = 'running'
+_BEGIN = text("""
+    INSERT INTO backfills (mailbox_id, reason) VALUES (:id, :reason)
+        ON CONFLICT (mailbox_id) WHERE state = 'running' DO NOTHING
 """)
 
 
@@ -31,6 +31,6 @@ def ask(
     return found
 
 
-def start_again(connection: Connection, mailbox_id: UUID) -> None:
-    """Let a running listing begin with its newest window again; ids it named already cost nothing but the listing."""
-    connection.execute(_FORGET_WINDOWS, {"id": mailbox_id})
+def begin(connection: Connection, mailbox_id: UUID) -> None:
+    """Write that a mailbox is to be listed, unless it is being listed already, however far back."""
+    connection.execute(_BEGIN, {"id": mailbox_id, "reason": ListingReason.REQUESTED.value})

@@ -43,6 +43,7 @@ _INSERT = text("""
     SELECT :org, :mailbox, provider_id, thread_id, locator, string_to_array(labels, chr(31)), state
       FROM unnest(CAST(:provider_ids AS text[]), CAST(:thread_ids AS text[]), CAST(:locators AS text[]),
                   CAST(:labels AS text[]), CAST(:states AS text[])) AS t(provider_id, thread_id, locator, labels, state)
+     ORDER BY provider_id
         ON CONFLICT (mailbox_id, provider_id) DO NOTHING
     RETURNING id, provider_id, state
 """)

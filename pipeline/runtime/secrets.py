@@ -7,13 +7,15 @@ import hmac
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline.core import ticket_codes
-from pipeline.runtime.errors import NeedsAuthorization, UserError
+from pipeline.runtime.errors import KeyUnknown, NeedsAuthorization, UserError
+from pipeline.runtime.logs import get_logger
 from pipeline.runtime.settings import Settings
 
 _NONCE = 12
@@ -21,6 +23,8 @@ _SHORTEST_KEY = 16
 _VERSION = b"\x01"
 _KEY_ID = 4
 _HEAD = len(_VERSION) + _KEY_ID
+#: Until a restart with the right keys, or a worker that has them, may have helped.
+_UNKNOWN_REST = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Secrets:
             raise UserError(f"each key in FIELDPOST_PREVIOUS_SECRET_KEYS needs at least {_SHORTEST_KEY} characters")
         self._current = secret_key
         self._previous = tuple(key for key in dict.fromkeys(previous) if key != secret_key)
+        #: Unknown keys that were told of.
+        self._missed: set[str] = set()
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -73,8 +79,18 @@ class Secrets:
         return head + nonce + AESGCM(self.key(purpose)).encrypt(nonce, content, _bound(head, purpose, bound_to))
 
     def unseal(self, purpose: str, bound_to: str, sealed: bytes) -> bytes:
-        """Decrypt. Raises `NeedsAuthorization` when the secret key is unknown, or the content was moved."""
-        return self.opened(purpose, bound_to, sealed).content
+        """Decrypt. Raises `KeyUnknown` when another key sealed it, `NeedsAuthorization` when a known one opens nothing.
+
+        Each unknown key is told to the log once.
+        """
+        try:
+            return self.opened(purpose, bound_to, sealed).content
+        except KeyUnknown as error:
+            key_id = named_key(sealed)
+            if key_id is not None and key_id not in self._missed:
+                self._missed.add(key_id)
+                get_logger().error("key.unknown", key=key_id, bound_to=bound_to, error=str(error))
+            raise
 
     def opened(self, purpose: str, bound_to: str, sealed: bytes) -> Opened:
         """Decrypt, and tell with which key. Raises as `unseal`."""
@@ -89,16 +105,16 @@ class Secrets:
             content = _decrypted(_derived(secret, purpose), sealed, bound_to.encode())
             if content is not None:
                 return Opened(content, _key_id(secret).hex(), is_outdated=True)
-        raise NeedsAuthorization(self._why_not(sealed))
+        raise self._why_not(sealed)
 
-    def _why_not(self, sealed: bytes) -> str:
-        known = {_VERSION + _key_id(secret) for secret in self._all()}
+    def _why_not(self, sealed: bytes) -> KeyUnknown | NeedsAuthorization:
         named = named_key(sealed)
-        if named is None or sealed[:_HEAD] in known:
-            return "the stored credentials cannot be opened with this secret key"
-        return (
+        if named is None or named in {_key_id(secret).hex() for secret in self._all()}:
+            return NeedsAuthorization("the stored credentials cannot be opened with this secret key")
+        return KeyUnknown(
             f"the stored credentials were sealed with the secret key {named}, which is not known here: "
-            "put that key into FIELDPOST_PREVIOUS_SECRET_KEYS, or connect the mailbox again"
+            "put that key into FIELDPOST_PREVIOUS_SECRET_KEYS and restart, or connect the mailbox again",
+            _UNKNOWN_REST,
         )
 
     def _secret(self) -> str:

@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from models.queries import queue
-from pipeline.core.budget import Budget, Held, at_once
-from pipeline.core.quota import next_quota_day, quota_day
+from pipeline.core.budget import Held, at_once
+from pipeline.core.quota import next_quota_day
 from pipeline.runtime import budgets
 
 _MINUTE = timedelta(minutes=1)
@@ -41,10 +41,17 @@ def _until(end: datetime, now: datetime) -> str:
 def _day(held: Held) -> Iterator[str]:
     again = f"until {_clock(next_quota_day(held.now))} (midnight Pacific time)"
     limits, cost = held.limits, held.limits.cost("messages.get")
-    if _is_today(held.project, held.now) and held.project.day_units + cost > limits.units_per_day:
-        yield f"the project's {limits.units_per_day:,} units of the day are spent {again}"
-    if _is_today(held.mailbox, held.now) and held.mailbox.day_bytes >= limits.bytes_per_user_day:
-        yield f"the mailbox's {limits.bytes_per_user_day / 1e6:,.0f} MB of the day are fetched {again}"
+    units, size = held.project.day_units + cost, held.mailbox.day_bytes
+    if units > limits.units_of_day(is_live=False):
+        but = _but(is_all=units > limits.units_per_day)
+        yield f"the project's {limits.units_per_day:,} units of the day are spent{but} {again}"
+    if size >= limits.bytes_of_day(is_live=False):
+        but = _but(is_all=size >= limits.bytes_per_user_day)
+        yield f"the mailbox's {limits.bytes_per_user_day / 1e6:,.0f} MB of the day are fetched{but} {again}"
+
+
+def _but(*, is_all: bool) -> str:
+    return "" if is_all else " but for what is kept for live mail,"
 
 
 def _pace(held: Held, waiting: int) -> Iterator[str]:
@@ -59,10 +66,6 @@ def _pace(held: Held, waiting: int) -> Iterator[str]:
     calls = at_once(held.mailbox.concurrency, held.limits.concurrency)
     if calls < held.limits.concurrency:
         yield f"{calls} of {held.limits.concurrency} calls at once: the provider said that there were too many"
-
-
-def _is_today(budget: Budget, now: datetime) -> bool:
-    return budget.day >= quota_day(now)
 
 
 def _clock(at: datetime) -> str:

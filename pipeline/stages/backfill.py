@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from models.enums import Lane
-from pipeline.core import windows
+from pipeline.core import backoff, windows
 from pipeline.core.windows import Window
 from pipeline.ports import Page, Ports, Profile, Span
 from pipeline.runtime import breaker
@@ -24,7 +24,8 @@ from pipeline.stage import Again, Blocked, Stage, Work, gate
 PAGE = 500
 
 _RUNNING = text("""
-    SELECT b.id, b.mailbox_id, b.since, b.until, w.number, w.after_at, w.before_at, w.cursor, w.restarts
+    SELECT b.id, b.mailbox_id, b.since, b.until, w.number, w.after_at, w.before_at, w.cursor, w.restarts,
+           w.started_at
       FROM backfills b LEFT JOIN backfill_windows w ON w.backfill_id = b.id AND w.state = 'open'
      WHERE b.mailbox_id = ANY(CAST(:ids AS uuid[])) AND b.state = 'running'
 """)
@@ -42,7 +43,8 @@ _MOVE = text("""
     RETURNING pages, listed
 """)
 _RESTART = text("""
-    UPDATE backfill_windows SET cursor = NULL, pages = 0, listed = 0, restarts = restarts + 1, after_at = :after
+    UPDATE backfill_windows SET cursor = NULL, pages = 0, listed = 0, restarts = restarts + 1, after_at = :after,
+                                started_at = now() + :pause
      WHERE backfill_id = :id AND number = :number AND state = 'open' AND cursor IS NOT DISTINCT FROM :from_cursor
 """)
 _COUNT = text("""
@@ -51,6 +53,7 @@ _COUNT = text("""
 """)
 _ESTIMATE = text("UPDATE backfills SET estimate = coalesce(:estimate, estimate) WHERE id = :id")
 _END = text("UPDATE backfills SET state = 'done', finished_at = now() WHERE id = :id")
+#: Who sets it first has it: a page that was read before another's cursor may lack what came in between.
 _FIRST_CURSOR = text("UPDATE mailboxes SET sync_cursor = :cursor WHERE id = :id AND sync_cursor IS NULL")
 _FINISHED = text("UPDATE mailboxes SET last_full_sync_at = now() WHERE id = :id")
 
@@ -66,6 +69,8 @@ class Listing:
     window: Window | None
     cursor: str | None
     restarts: int
+    #: In the future while it keeps a distance to page tokens that were refused.
+    begins_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Listing]:
             None if row.number is None else Window(row.number, row.after_at, row.before_at),
             row.cursor,
             row.restarts or 0,
+            row.started_at,
         )
         for job in jobs
         if (row := rows.get(UUID(job.key))) is not None
@@ -98,7 +104,16 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Listing]:
 
 def work(items: Sequence[Listing], ports: Ports) -> Sequence[Read | Again | Blocked | Exception]:
     """Read the next page of each listing."""
-    return [gate(item.mailbox) or _read(item, ports) for item in items]
+    # Without a cursor history cannot try a mailbox whose pause is over: the listing does.
+    return [
+        gate(item.mailbox, probes=not item.mailbox.has_cursor) or _rest(item) or _read(item, ports) for item in items
+    ]
+
+
+def _rest(item: Listing) -> Again | None:
+    if item.begins_at is None or item.begins_at <= item.mailbox.now:
+        return None
+    return Again(item.begins_at - item.mailbox.now, "page tokens are refused again and again")
 
 
 def _read(item: Listing, ports: Ports) -> Read | Exception:
@@ -123,8 +138,8 @@ def save(connection: Connection, works: Sequence[Work[Listing, Read]]) -> Sequen
     """Record the ids, then move the window's cursor, in one transaction; a window at its end opens the next one."""
     emits: list[Emit] = []
     for done in works:
-        breaker.close(connection, done.item.mailbox)
         emits += _save_one(connection, done)
+        breaker.close(connection, done.item.mailbox)
     return emits
 
 
@@ -134,8 +149,8 @@ def _save_one(connection: Connection, done: Work[Listing, Read]) -> list[Emit]:
     locked = connection.execute(_LOCK, {"id": item.backfill_id}).one_or_none()
     if locked is None:
         return [once_more]
-    if item.window is None:
-        _begin(connection, item, read)
+    if item.window is None and not _begin(connection, item, read):
+        return [once_more]
     if read.page is None:
         _restart(connection, item, read.window)
         return [once_more]
@@ -148,14 +163,17 @@ def _save_one(connection: Connection, done: Work[Listing, Read]) -> list[Emit]:
     return [*recorded.emits, *([done.job.then("history", done.job.key).in_lane(Lane.LIVE)] if has_history else ())]
 
 
-def _begin(connection: Connection, item: Listing, read: Read) -> None:
-    """Keep the history cursor, unless there is one, and open the newest window."""
+def _begin(connection: Connection, item: Listing, read: Read) -> bool:
+    """Keep the history cursor, unless there is one, and open the newest window; False when the page came too early."""
     profile = read.profile
-    if profile is not None and profile.cursor is not None:
-        connection.execute(_FIRST_CURSOR, {"id": item.mailbox.ref.mailbox_id, "cursor": profile.cursor})
+    if profile is not None and profile.cursor is not None and not item.mailbox.has_cursor:
+        first = {"id": item.mailbox.ref.mailbox_id, "cursor": profile.cursor}
+        if connection.execute(_FIRST_CURSOR, first).rowcount != 1:
+            return False
     if profile is not None and item.since is None:
         connection.execute(_ESTIMATE, {"id": item.backfill_id, "estimate": profile.messages})
     _open(connection, item, read.window)
+    return True
 
 
 def _move(connection: Connection, item: Listing, window: Window, page: Page, recorded: Recorded) -> bool:
@@ -182,9 +200,12 @@ def _open(connection: Connection, item: Listing, window: Window) -> None:
 
 def _restart(connection: Connection, item: Listing, window: Window) -> None:
     """List a window from its beginning; one that is too wide for its page tokens' lifetime is narrowed."""
-    again = windows.narrowed(window, item.mailbox.now) if item.restarts >= windows.MOST_RESTARTS else window
+    is_too_wide = item.restarts >= windows.MOST_RESTARTS
+    again = windows.narrowed(window, item.mailbox.now) if is_too_wide else window
+    failures = max(0, item.restarts + 1 - windows.MOST_RESTARTS)
+    pause = backoff.delay(failures, base=timedelta(seconds=1), cap=timedelta(minutes=5))
     values = {"id": item.backfill_id, "number": window.number, "from_cursor": item.cursor, "after": again.after}
-    connection.execute(_RESTART, values)
+    connection.execute(_RESTART, values | {"pause": pause})
 
 
 STAGE = Stage(

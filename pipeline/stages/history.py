@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -16,6 +18,9 @@ from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
 from pipeline.runtime.occurrences import record, relabel, settle_vanished, vanish
 from pipeline.stage import Again, Blocked, Stage, Work, gate
+
+#: Pages of changes that one job records, of 500 each, and where a provider without an end is left.
+_PAGES, _ENDLESS = 40, 2_000
 
 #: The time is that of the beginning: what happened after it may not have been read.
 _MOVE = text("""
@@ -43,6 +48,8 @@ class Delta:
     deleted: dict[str, None] = field(default_factory=dict)
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     is_new_cursor: bool = False
+    #: There is more than one job reads; the cursor stands for what was read.
+    goes_on: bool = False
 
     @property
     def named(self) -> list[Listed]:
@@ -59,8 +66,15 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Mailbox]:
 
 
 def work(items: Sequence[Mailbox], ports: Ports) -> Sequence[Delta | Again | Blocked | Exception]:
-    """Read the changes of each mailbox, page by page to the end."""
-    return [gate(mailbox, probes=True) or _read(mailbox, ports) for mailbox in items]
+    """Read the changes of each mailbox, page by page, beside each other: one that hangs holds up only itself."""
+    if len(items) == 1:
+        return [_one(items[0], ports)]
+    with ThreadPoolExecutor(len(items), thread_name_prefix="history") as pool:
+        return list(pool.map(partial(_one, ports=ports), items))
+
+
+def _one(mailbox: Mailbox, ports: Ports) -> Delta | Again | Blocked | Exception:
+    return gate(mailbox, probes=True) or _read(mailbox, ports)
 
 
 def _read(mailbox: Mailbox, ports: Ports) -> Delta | Exception:
@@ -81,16 +95,24 @@ def _changes(source: MailSource, cursor: str | None) -> Delta:
 
 
 def _collect(source: MailSource, cursor: str) -> Delta:
-    delta, page = Delta(cursor), None
-    while True:
+    delta, page, so_far = Delta(cursor), None, cursor
+    for number in range(_ENDLESS):
         changes = source.changes(cursor, page)
         for item in changes.added:
             delta.added.setdefault(item.provider_id, item)
         delta.deleted.update(dict.fromkeys(changes.deleted))
         delta.labels.update(changes.labels)
-        delta.cursor, page = changes.cursor, changes.next_page
-        if page is None:
+        so_far = changes.so_far or so_far
+        if changes.next_page is None:
+            delta.cursor = changes.cursor
             return delta
+        if changes.next_page == page:
+            raise Transient("the provider gave the same page of changes twice")
+        page = changes.next_page
+        if number >= _PAGES and so_far != cursor:
+            delta.cursor, delta.goes_on = so_far, True
+            return delta
+    raise Transient(f"more than {_ENDLESS} pages of changes, and no place to go on from")
 
 
 def save(connection: Connection, works: Sequence[Work[Mailbox, Delta]]) -> Sequence[Emit]:
@@ -118,7 +140,7 @@ def _advance(connection: Connection, done: Work[Mailbox, Delta]) -> list[Emit]:
     found, previous_at = bool(recorded.fresh), mailbox.last_incremental_sync_at
     polling.note_read(connection, mailbox_id, found=found)
     watching.note_found(connection, mailbox_id, found_new=found, previous_at=previous_at)
-    return emits
+    return [*emits, done.job.then("history", done.job.key)] if delta.goes_on else emits
 
 
 def _begin_anew(connection: Connection, done: Work[Mailbox, Delta]) -> list[Emit]:
@@ -130,13 +152,11 @@ def _begin_anew(connection: Connection, done: Work[Mailbox, Delta]) -> list[Emit
     if begun.rowcount != 1:
         raise Transient(f"the cursor of {mailbox.ref.address} moved meanwhile")
     if mailbox.cursor is None:
-        listing.ask(connection, mailbox_id, since=None)
+        listing.begin(connection, mailbox_id)
         return [job.then("backfill", job.key).in_lane(Lane.BACKFILL)]
     if mailbox.cursor == done.result.cursor:
         return []  # nothing happened since: some providers do not know the cursor of a mailbox that was always empty
     comparing.note_expiry(connection, mailbox)
-    # A listing under way may have passed what arrived before the new cursor: it starts again from the newest.
-    listing.start_again(connection, mailbox_id)
     return [job.then("reconcile", job.key)]
 
 
@@ -146,7 +166,7 @@ STAGE = Stage(
     load=load,
     work=work,
     save=save,
-    emits=("fetch", "backfill", "reconcile"),
+    emits=("fetch", "backfill", "reconcile", "history"),
     io=True,
     batch=4,
     attempts=25,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from dramatiq.brokers.redis import RedisBroker
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from actors.broker import Bells, make_broker
 from actors.sweeper import Sweeper
@@ -103,6 +103,15 @@ def test_a_queue_full_of_doorbells_gets_no_more(db: Database, broker: RedisBroke
 def test_a_job_becomes_ready_when_it_is_due(db: Database, broker: RedisBroker):
     put(db, delay=timedelta(microseconds=1))
     assert sweeper(db, broker).sweep() == {FETCH}
+
+
+def test_a_pump_that_fails_keeps_nothing_else_from_being_swept(db: Database, broker: RedisBroker):
+    def fails(_: Connection) -> set[Line]:
+        raise RuntimeError("no pump today")
+
+    metrics = Metrics()
+    put(db, delay=timedelta(microseconds=1))
+    assert Sweeper(db, STAGES, Bells(broker, metrics), Answering(db), metrics, let_go=fails).sweep() == {FETCH}
 
 
 def test_what_a_dead_worker_held_is_ready_again_as_a_suspect(db: Database, broker: RedisBroker):

@@ -1,7 +1,9 @@
-"""A source that pays for nothing itself: its refusals rest the mailbox for everybody, its mail counts against the day."""
+"""A source that pays for nothing itself: its refusals rest the mailbox for everybody, its mail counts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,6 +19,8 @@ from pipeline.runtime.errors import OutOfBudget, Throttled
 from tests.factories import mailbox, organization, rows, value
 from tests.stages.fakes import MemorySource
 
+Open = Callable[[MemorySource], MeteredSource]
+
 
 @pytest.fixture
 def mine(db: Database) -> UUID:
@@ -24,14 +28,21 @@ def mine(db: Database) -> UUID:
         return mailbox(connection, organization(connection), cursor="5")
 
 
-def opened(db: Database, mine: UUID, source: MemorySource) -> MeteredSource:
-    """Return the source as one process opens it."""
-    return MeteredSource(source, Meters(db, SystemClock()).meter(mine, "imap:mail.example.org", Lane.LIVE))
+@pytest.fixture
+def opened(db: Database, mine: UUID) -> Iterator[Open]:
+    """Yield what opens a source as a process of its own does; their slots are given back at the end."""
+    with ExitStack() as stack:
+
+        def open_one(source: MemorySource) -> MeteredSource:
+            meters = stack.enter_context(closing(Meters(db, SystemClock())))
+            return MeteredSource(source, meters.meter(mine, "imap:mail.example.org", Lane.LIVE))
+
+        yield open_one
 
 
-def test_calls_pass_and_mail_counts_against_the_day(db: Database, mine: UUID):
+def test_calls_pass_and_mail_counts_against_the_day(db: Database, opened: Open):
     source = MemorySource(pages={None: Page([Listed("a")], None)}, mails={"a": Fetched("a", b"x" * 1_000)})
-    found = opened(db, mine, source)
+    found = opened(source)
     assert [item.provider_id for item in found.list_page(None, limit=5).items] == ["a"]
     (answer,) = found.fetch([Listed("a")])
     assert isinstance(answer, Fetched)
@@ -41,11 +52,13 @@ def test_calls_pass_and_mail_counts_against_the_day(db: Database, mine: UUID):
 
 
 @pytest.mark.parametrize("by_item", [False, True])
-def test_a_refusal_rests_the_mailbox_for_every_process_without_another_call(db: Database, mine: UUID, *, by_item: bool):
+def test_a_refusal_rests_the_mailbox_for_every_process_without_another_call(
+    db: Database, opened: Open, *, by_item: bool
+):
     source = MemorySource(mails={"a": Throttled("too many", timedelta(minutes=5))})
     if not by_item:
         source.pages = {None: Throttled("too many", timedelta(minutes=5))}
-    first, second = opened(db, mine, source), opened(db, mine, MemorySource())
+    first, second = opened(source), opened(MemorySource())
     if by_item:
         first.fetch([Listed("a")])
     else:

@@ -26,7 +26,7 @@ from pipeline.runtime import ledger
 from pipeline.runtime.ledger import Line
 from pipeline.runtime.mailboxes import load_mailboxes
 from pipeline.runtime.metrics import Metrics
-from pipeline.runtime.occurrences import CHAIN, record
+from pipeline.runtime.occurrences import record
 from tests.bench.children import Child, children
 from tests.bench.corpus import Corpus, company, single_mails
 from tests.bench.metering import Meter, Usage
@@ -126,7 +126,7 @@ def _single(bed: Bed, bells: Bells, org_id: UUID, samples: int) -> Iterator[floa
         began = time.perf_counter()
         with bed.db.begin() as connection:
             mailbox = load_mailboxes(connection, [mailbox_id])[mailbox_id]
-            emits = record(connection, mailbox, [listed], lane=Lane.LIVE, stages=CHAIN)
+            emits = record(connection, mailbox, [listed], lane=Lane.LIVE).emits
             lines = ledger.put(connection, emits)
         bells.ring(lines)
         occurrence_id = int(emits[0].key)

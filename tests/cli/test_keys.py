@@ -110,7 +110,7 @@ def test_a_mailbox_that_no_key_opens_is_named_and_left_as_it_is(
     assert "FIELDPOST_PREVIOUS_SECRET_KEYS" in done.err
     assert stored(db)["b@example.org"] == lost
     found = fieldpost("keys", "status", "--json").json["keys"]
-    assert {"key_id": Secrets(LOST).key_id, "standing": "unreadable", "mailboxes": 1} in found
+    assert {"key_id": Secrets(LOST).key_id, "standing": "unknown_key", "mailboxes": 1} in found
 
 
 def test_a_rotation_killed_between_two_mailboxes_goes_on_when_repeated(
@@ -166,3 +166,24 @@ def test_without_a_secret_key_it_is_said_what_to_set(
     result = fieldpost("keys", "rotate")
     assert result.code == 2
     assert "FIELDPOST_SECRET_KEY" in result.err
+
+
+def test_doctor_fails_where_a_key_is_not_known_and_names_it(fieldpost: Command, rotating: None, db: Database) -> None:
+    connect(db, {**sealed_with(OLD), "b@example.org": Secrets(LOST).seal(CREDENTIALS, "b@example.org", b"x")})
+    result = fieldpost("doctor", "--json")
+    assert result.code == 1
+    (check,) = [check for check in result.json if check["name"] == "secret keys"]
+    assert check["grade"] == "fail"
+    assert Secrets(LOST).key_id in check["text"]
+    assert "FIELDPOST_PREVIOUS_SECRET_KEYS" in check["advice"]
+
+
+def test_doctor_tells_of_credentials_that_a_known_key_does_not_open(
+    fieldpost: Command, rotating: None, db: Database
+) -> None:
+    connect(db, {"a@example.org": Secrets(NEW).seal(CREDENTIALS, "another@example.org", b"x")})
+    result = fieldpost("doctor", "--json")
+    (check,) = [check for check in result.json if check["name"] == "secret keys"]
+    assert (result.code, check["grade"]) == (0, "warn")
+    assert "a@example.org" in check["text"]
+    assert fieldpost("keys", "status", "--json").json["keys"][0]["standing"] == "unreadable"

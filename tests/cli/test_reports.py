@@ -188,6 +188,7 @@ def test_doctor_finds_a_healthy_database_without_workers(fieldpost: Command, ser
         "settings",
         "database",
         "migrations",
+        "secret keys",
         "clock",
         "broker",
         "blob store",

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from actors import runner, verdicts, worker
+from actors import crews, runner, verdicts, worker
+from models.enums import Lane
 from pipeline.core import mime
 from pipeline.runtime import ledger
 from pipeline.runtime.logs import set_up_logs
@@ -56,7 +57,8 @@ def after_commit(happens: Happens) -> None:
 def with_bytes(happens: Happens) -> None:
     """Raw bytes were fetched and stored under a lease that is soon over; no row says so yet."""
     # With more threads another one could freeze inside a transaction, and its locks would hold up everybody.
-    worker.WorkerProcess = partial(worker.WorkerProcess, threads=1)  # type: ignore[assignment,misc]
+    crews.CREWS = (tuple(Lane),)
+    worker.Crews = partial(crews.Crews, threads=1)  # type: ignore[assignment,misc]
     for name in STAGES:
         _change(name, lease=LEASE)
     _change("fetch", work=_after(STAGES["fetch"].work, happens))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from pipeline.commands import reconcile, sync
 from pipeline.core.labels import is_ignored
 from pipeline.ports import MailboxRef
 from pipeline.runtime.db import Database
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.mailboxes import load_mailboxes
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
@@ -54,6 +56,11 @@ class MailboxLife:
         self.box.create_label("Projects")
         self.engine = Engine(db, settings)
         self.bytes: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """An operator asks for a listing of everything: from now on every id is promised."""
+        with self.db.begin() as connection:
+            sync.request_backfill(connection, self.mailbox_id)
 
     def close(self) -> None:
         """Let go of the engine."""
@@ -130,8 +137,8 @@ class MailboxLife:
             sync.request_backfill(connection, self.mailbox_id, since)
 
     def compare(self, chance: Random) -> None:
-        """The night comes, or somebody asks for a comparison."""
-        with self.db.begin() as connection:
+        """The night comes, or somebody asks for a comparison; an audit is refused while another comparison corrects."""
+        with suppress(UserError), self.db.begin() as connection:
             reconcile.request_reconcile(connection, self.mailbox_id, chance.choice(list(ReconcileScope)), "test")
 
     def pause(self, _: Random) -> None:

@@ -10,9 +10,14 @@ from random import Random
 import pytest
 import structlog
 
-from models.enums import ReconcileScope
-from pipeline.commands import reconcile, sync
+from models.enums import Lane, ReconcileScope
+from pipeline.adapters.gmail import GmailSource
+from pipeline.commands import push, reconcile, sync
+from pipeline.ports import Page
+from pipeline.runtime import differences
 from pipeline.runtime.db import Database
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.ledger import Line
 from pipeline.runtime.settings import Settings
 from tests.factories import rows, value
 from tests.flow.mailbox_life import MailboxLife
@@ -249,5 +254,124 @@ def test_reading_how_a_mailbox_stands_moves_no_cursor(life: MailboxLife):
     source.labels()
     source.list_page(None, limit=10)
     assert value(life.db, "SELECT sync_cursor FROM mailboxes") == before
+    life.come_to_rest()
+    assert life.differences() == []
+
+
+def test_mail_between_the_first_page_and_a_cursor_set_meanwhile_is_not_lost(
+    db: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An announcement starts history while the first page of the first listing is on its way."""
+    with GmailServer(seed=2) as server:
+        life = MailboxLife(server, db, settings, tmp_path)
+        life.arrive(Random(1))
+        listed, raced = GmailSource.list_page, []
+
+        def race(source: GmailSource, *arguments: object, **options: object) -> Page:
+            page = listed(source, *arguments, **options)  # type: ignore[arg-type]
+            if not raced:
+                raced.append(True)
+                life.arrive(Random(2))
+                with db.begin() as connection:
+                    sync.request_history(connection, life.mailbox_id)
+                life.engine._runner.answer(Line("history", Lane.LIVE))
+            return page
+
+        monkeypatch.setattr(GmailSource, "list_page", race)
+        life.list_all(Random(0))
+        life.engine.run()
+        assert raced
+        assert value(db, "SELECT count(*) FROM occurrences") == 2
+        life.close()
+
+
+def test_a_label_that_is_deleted_during_a_comparison_does_not_stop_it(life: MailboxLife):
+    with life.db.begin() as connection:
+        reconcile.request_reconcile(connection, life.mailbox_id, ReconcileScope.FULL, "ann")
+    life.engine.run(most=2)
+    assert value(life.db, "SELECT state FROM reconciles") == "running"
+    life.box.label_names.clear()
+    life.come_to_rest()
+    assert value(life.db, "SELECT state FROM reconciles") == "done"
+    assert life.differences() == []
+
+
+def test_mail_is_read_though_the_provider_forgets_the_cursor_at_every_reading(life: MailboxLife):
+    life.server.faults.add("history_expired")
+    for _ in range(12):
+        life.arrive_many(Random(9))
+        life.poll(Random(9))
+        life.engine.run()
+        life.engine.pass_time()
+    life.engine.run()
+    assert value(life.db, "SELECT count(*) FROM occurrences") >= len(life.bytes) - 8
+    life.come_to_rest()
+    assert life.differences() == []
+
+
+def test_a_provider_that_lists_nothing_for_a_while_buries_nothing(life: MailboxLife):
+    order, life.box.order = life.box.order, []
+    for _ in range(3):
+        compare(life, ReconcileScope.FULL)
+        life.engine.pass_time()
+        life.engine.run()
+    assert value(life.db, "SELECT bool_and(is_doubted) FROM reconciles")
+    assert value(life.db, "SELECT count(*) FROM occurrences WHERE vanished_at IS NOT NULL") == 0
+    life.box.order = order
+    life.come_to_rest()
+    assert life.differences() == []
+
+
+def test_a_mailbox_listed_since_a_date_is_compared_back_to_there_only(db: Database, settings: Settings, tmp_path: Path):
+    with GmailServer(seed=3) as server:
+        life = MailboxLife(server, db, settings, tmp_path)
+        for days in (1, 5, 40, 400):
+            life._add(Random(days), ("INBOX",), life._now() - timedelta(days=days))
+        with db.begin() as connection:
+            sync.request_backfill(connection, life.mailbox_id, life._now() - timedelta(days=10))
+        life.engine.run()
+        assert value(db, "SELECT count(*) FROM occurrences") == 2
+        with db.begin() as connection:
+            reconcile.request_nightly(connection)
+        life.box.expire_history()
+        life.come_to_rest()
+        assert value(db, "SELECT count(*) FROM occurrences") == 2
+        assert value(db, "SELECT coalesce(sum(missing), 0) FROM reconciles") == 0
+        life.close()
+
+
+def test_an_audit_is_refused_while_a_comparison_corrects_and_left_alone_by_the_night(life: MailboxLife):
+    with life.db.begin() as connection:
+        reconcile.request_reconcile(connection, life.mailbox_id, ReconcileScope.FULL, "ann")
+        with pytest.raises(UserError, match="when it is finished"):
+            reconcile.request_reconcile(connection, life.mailbox_id, ReconcileScope.AUDIT, "bob")
+    life.engine.run()
+    with life.db.begin() as connection:
+        reconcile.request_reconcile(connection, life.mailbox_id, ReconcileScope.AUDIT, "bob")
+        assert reconcile.request_nightly(connection) == 0
+
+
+def test_a_mailbox_that_was_never_listed_is_not_listed_because_its_pause_ends_or_it_is_announced(
+    db: Database, settings: Settings, tmp_path: Path
+):
+    with GmailServer(seed=4) as server:
+        life = MailboxLife(server, db, settings, tmp_path)
+        life.arrive(Random(1))
+        rows(db, "UPDATE mailboxes SET state = 'paused', paused_by = 'breaker', paused_until = now()")
+        life.engine.run()
+        with db.begin() as connection:
+            push.announce(connection, ["support@example.org"])
+        life.engine.run()
+        assert value(db, "SELECT state FROM mailboxes") == "active"
+        assert value(db, "SELECT count(*) FROM backfills") == 0
+        life.close()
+
+
+def test_many_missing_ids_are_recorded_in_pieces(life: MailboxLife, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(differences, "_PIECE", 3)
+    lost = lose(life, 8)
+    compare(life, ReconcileScope.FULL)
+    assert value(life.db, "SELECT missing FROM reconciles") == len(lost)
+    assert [tuple(row) for row in rows(life.db, "SELECT cause, state FROM gaps")] == [("reconcile", "filled")]
     life.come_to_rest()
     assert life.differences() == []

@@ -115,6 +115,7 @@ def opened_life(servers: Endpoints, folder: Path, number: int) -> Iterator[Mailb
             secret_key="a secret key that only tests know", quota_minute_seconds=0.05,
         )  # fmt: skip
         life = MailboxLife(server, database, options, folder)
+        life.begin()
         try:
             yield life
         finally:

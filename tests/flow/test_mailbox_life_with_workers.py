@@ -32,7 +32,7 @@ def test_workers_that_are_killed_mirror_a_mailbox_that_lives_on(
     with GmailServer(seed=seed) as server:
         life = MailboxLife(server, db, settings, tmp_path)
         workers.keep(2)
-        life.list_all(chance)
+        life.begin()
         for number in range(300):
             getattr(life, chance.choice(_STEPS))(Random(chance.getrandbits(32)))
             if number % 60 == 59:

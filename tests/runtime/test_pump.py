@@ -9,9 +9,10 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from models.enums import Lane, MailboxState
-from pipeline.runtime import budgets, ledger, pump
+from pipeline.runtime import budgets, ledger, locks, pump
 from pipeline.runtime.budgets import Account
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import Reach
@@ -122,8 +123,10 @@ def test_nothing_is_let_go_when_the_day_is_spent(db: Database, box: UUID) -> Non
     rows(db, "UPDATE budgets SET day_bytes = 2500000000, day = (now() AT TIME ZONE 'America/Los_Angeles')::date"
              " WHERE scope LIKE 'mailbox:%'")  # fmt: skip
     assert release(db) == set()
+    rows(db, "UPDATE budgets SET day_bytes = 2375000000")
+    assert release(db) == set()  # the last twentieth is live mail's
     rows(db, "UPDATE budgets SET day_bytes = 0")
-    rows(db, "UPDATE budgets SET day_units = 79999990 WHERE scope LIKE 'project:%'")
+    rows(db, "UPDATE budgets SET day_units = 76000000 WHERE scope LIKE 'project:%'")
     assert release(db) == set()
     rows(db, "UPDATE budgets SET day = day - 1")
     assert release(db)
@@ -166,6 +169,73 @@ def test_several_pumps_at_once_let_nothing_go_twice(db: Database, org_id: UUID) 
     assert found == dict.fromkeys(boxes, WINDOW)
 
 
+def test_each_look_takes_some_mailboxes_and_all_have_their_turn(db: Database, org_id: UUID) -> None:
+    boxes = sorted(make_box(db, org_id) for _ in range(5))
+    for each in boxes:
+        hold(db, each, 60)
+    turning, found = pump.Pump(most=2), []
+    for _ in range(4):
+        with db.begin() as connection:
+            turning.release(connection)
+        found.append([each for each in boxes if states(db, each).get("ready")])
+    assert found == [boxes[:2], boxes[:4], boxes, boxes]
+    rows(db, "UPDATE jobs SET state = 'held'")
+    with db.begin() as connection:
+        turning.release(connection)
+    assert [each for each in boxes if states(db, each).get("ready")] == boxes[2:4]
+
+
+@pytest.mark.parametrize("whose", ["mailbox", "project"])
+def test_mailboxes_that_rest_take_no_turn_of_others(db: Database, org_id: UUID, whose: str) -> None:
+    resting = [make_box(db, org_id) for _ in range(4)]
+    awake = make_box(db, org_id)
+    with db.begin() as connection:
+        budgets.note_project(connection, awake, "other")
+        for each in resting:
+            reach = Reach(whose)
+            budgets.refuse(connection, Account(each, "acme"), reach, HOUR, "no", is_told=True)
+    for each in (*resting, awake):
+        hold(db, each, 60)
+    turning = pump.Pump(most=1)
+    with db.begin() as connection:
+        assert turning.release(connection) == {Line("fetch", Lane.BACKFILL)}
+        assert turning.release(connection, resting) == set()
+    assert states(db, awake)["ready"] == WINDOW
+    # A rest that no clock can have meant holds nobody back.
+    rows(db, "UPDATE budgets SET rest_until = now() + interval '10 years' WHERE rest_until IS NOT NULL")
+    assert release(db, resting[0])
+    assert states(db, resting[0])["ready"] == 1
+
+
+def test_many_that_rest_are_passed_by_in_steps(db: Database, org_id: UUID) -> None:
+    resting = [make_box(db, org_id) for _ in range(4)]
+    with db.begin() as connection:
+        for each in resting:
+            budgets.refuse(connection, Account(each, "acme"), Reach.MAILBOX, HOUR, "no", is_told=True)
+    awake = make_box(db, org_id)
+    for each in (*resting, awake):
+        hold(db, each, 60)
+    turning, found = pump.Pump(steps=2), []
+    for _ in range(3):
+        with db.begin() as connection:
+            found.append(turning.release(connection))
+    assert found == [set(), set(), {Line("fetch", Lane.BACKFILL)}]
+
+
+def test_other_locks_on_a_mailbox_do_not_stop_the_pump(db: Database, box: UUID) -> None:
+    hold(db, box, 60)
+    take = text("SELECT pg_try_advisory_xact_lock(:class, hashtext(CAST(:id AS text)))")
+    with db.begin() as other:
+        for each in (locks.WORKER, locks.LISTENER):
+            other.execute(take, {"class": each, "id": box})
+        assert release(db)
+    rows(db, "UPDATE jobs SET state = 'held'")
+    with db.begin() as other:
+        other.execute(take, {"class": locks.PUMP, "id": box})
+        assert release(db) == set()
+    assert len({locks.WORKER, locks.PUMP, locks.LISTENER}) == 3
+
+
 def test_a_held_step_waits_though_nobody_pumps(db: Database, box: UUID) -> None:
     step = replace(emit("1", lane=Lane.BACKFILL, mailbox_id=box), is_held=True)
     with db.begin() as connection:
@@ -184,7 +254,9 @@ def test_a_hundred_thousand_held_fetches_cost_a_sweep_one_step_of_the_index(db: 
     rows(db, "ANALYZE jobs")
     with db.begin() as connection:
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {pump._ALL.text}").scalar_one()
+        look = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {pump._NEXT.text}")
+        values = {"after": UUID(int=0), "most": 200, "steps": 1_000, "longest": HOUR}
+        plan = connection.execute(look, values).scalar_one()
     assert _most_rows(plan[0]["Plan"]) < 100
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from structlog.testing import capture_logs
 
 from pipeline.core import ticket_codes
-from pipeline.runtime.errors import NeedsAuthorization, UserError
+from pipeline.runtime.errors import KeyUnknown, NeedsAuthorization, OutOfBudget, UserError
 from pipeline.runtime.secrets import Secrets, SignedReplyTokens, named_key
 from pipeline.runtime.settings import read_settings
 
@@ -31,10 +33,9 @@ def test_sealing_twice_gives_two_texts():
     [
         (SECRETS, "credentials", "mailbox 2"),
         (SECRETS, "another purpose", "mailbox 1"),
-        (Secrets("another long secret key of another house"), "credentials", "mailbox 1"),
     ],
 )
-def test_another_mailbox_purpose_or_key_opens_nothing(secrets: Secrets, purpose: str, bound_to: str):
+def test_another_mailbox_or_purpose_opens_nothing(secrets: Secrets, purpose: str, bound_to: str):
     sealed = SECRETS.seal("credentials", "mailbox 1", b"refresh token")
     with pytest.raises(NeedsAuthorization, match="secret key"):
         secrets.unseal(purpose, bound_to, sealed)
@@ -66,11 +67,28 @@ def test_what_an_earlier_key_sealed_opens_while_it_is_kept(key: str):
     assert named_key(sealed) == Secrets(key).key_id
 
 
-def test_an_unknown_key_is_named_with_the_setting_that_helps():
+def test_an_unknown_key_is_named_with_the_setting_that_helps_and_passes_in_a_minute():
     sealed = Secrets(OLD).seal("credentials", "mailbox 1", b"refresh token")
-    with pytest.raises(NeedsAuthorization, match=Secrets(OLD).key_id) as caught:
+    with pytest.raises(KeyUnknown, match=Secrets(OLD).key_id) as caught:
         SECRETS.unseal("credentials", "mailbox 1", sealed)
     assert "FIELDPOST_PREVIOUS_SECRET_KEYS" in str(caught.value)
+    assert caught.value.retry_after == timedelta(minutes=1)
+    assert not isinstance(caught.value, OutOfBudget)
+
+
+def test_each_unknown_key_is_told_to_the_log_once_and_without_the_content():
+    secrets = Secrets(KEY)
+    with capture_logs() as logged:
+        for key in (OLD, OLD, "a third key that nobody told us"):
+            for mailbox in ("mailbox 1", "mailbox 2"):
+                sealed = Secrets(key).seal("credentials", mailbox, b"refresh token")
+                with pytest.raises(KeyUnknown):
+                    secrets.unseal("credentials", mailbox, sealed)
+    found = [(line["event"], line["log_level"], line["key"]) for line in logged]
+    expected = [Secrets(OLD).key_id, Secrets("a third key that nobody told us").key_id]
+    assert found == [("key.unknown", "error", key_id) for key_id in expected]
+    assert all("FIELDPOST_PREVIOUS_SECRET_KEYS" in line["error"] for line in logged)
+    assert "refresh token" not in str(logged)
 
 
 @pytest.mark.parametrize("key", [KEY, OLD])
@@ -90,11 +108,20 @@ def test_the_named_key_is_part_of_what_is_authenticated():
         BOTH.unseal("credentials", "mailbox 1", forged)
 
 
-@pytest.mark.parametrize("bit", [0, 8, 8 * 5, 8 * 17, 8 * 30])
-def test_a_changed_bit_anywhere_opens_nothing(bit: int):
+@pytest.mark.parametrize(
+    ("bit", "kind"),
+    [
+        (0, NeedsAuthorization),
+        (8, KeyUnknown),  # names another key
+        (8 * 5, NeedsAuthorization),
+        (8 * 17, NeedsAuthorization),
+        (8 * 30, NeedsAuthorization),
+    ],
+)
+def test_a_changed_bit_anywhere_opens_nothing(bit: int, kind: type[Exception]):
     sealed = bytearray(SECRETS.seal("credentials", "mailbox 1", b"refresh token"))
     sealed[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(NeedsAuthorization):
+    with pytest.raises(kind):
         SECRETS.unseal("credentials", "mailbox 1", bytes(sealed))
 
 

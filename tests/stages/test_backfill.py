@@ -194,7 +194,9 @@ def finish(world: World, most: int = 100) -> int:
 
 
 def recorded(world: World) -> list[str]:
-    return [row.provider_id for row in world.rows("SELECT provider_id FROM occurrences ORDER BY id")]
+    return [
+        row.provider_id for row in world.rows("SELECT provider_id FROM occurrences ORDER BY created_at, provider_id")
+    ]
 
 
 def test_windows_go_from_the_newest_mail_to_the_oldest_and_leave_nothing_between_them(world: World):
@@ -228,11 +230,22 @@ def test_a_window_too_wide_for_its_page_tokens_is_narrowed_until_it_can_be_liste
     source.expired = True
     for _ in range(60):
         step(world)
+        world.rows("UPDATE backfill_windows SET started_at = now()")
     width = world.value("SELECT max(now() - after_at) FROM backfill_windows WHERE number = 0")
     assert width <= timedelta(days=8)
     source.expired = False
     finish(world)
     assert sorted(recorded(world)) == sorted(source.dates)
+
+
+def test_page_tokens_that_are_always_refused_are_asked_for_less_and_less_often(world: World):
+    source = dated(world, *range(1, 24, 2))
+    world.rows("INSERT INTO backfills (mailbox_id) VALUES (:id)", id=world.mailbox_id)
+    source.expired = True
+    for _ in range(100):
+        step(world)
+    assert len(source.listed) < 20
+    assert isinstance(next(iter(step(world).unsaved.values())), Again)
 
 
 def test_a_listing_asked_to_reach_further_back_goes_on_below_its_old_end(world: World):

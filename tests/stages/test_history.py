@@ -7,8 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from models.enums import OccurrenceState
+from models.enums import OccurrenceState, ReconcileScope
+from pipeline.core.comparison import Comparison
 from pipeline.ports import Changes, Listed
+from pipeline.runtime import comparing
 from pipeline.runtime.errors import CursorExpired, NeedsAuthorization, Transient
 from pipeline.stage import Work
 from pipeline.stages import history
@@ -191,7 +193,7 @@ def test_a_provider_that_does_not_know_its_own_cursor_is_not_compared_again_and_
     assert world.value("SELECT last_incremental_sync_at IS NOT NULL FROM mailboxes")
 
 
-def test_a_provider_that_forgets_again_and_again_is_compared_at_growing_distances(world: World):
+def test_a_provider_that_forgets_again_and_again_leaves_one_gap_and_one_comparison(world: World):
     distances = []
     for number in range(50, 57):
         world.source.cursor = str(number + 1)
@@ -200,17 +202,50 @@ def test_a_provider_that_forgets_again_and_again_is_compared_at_growing_distance
         distances.append(world.value("SELECT started_at - now() FROM reconciles"))
     assert distances[0] <= timedelta(0)
     assert distances[1] <= timedelta(0)
-    assert distances[4] > distances[3] > timedelta(seconds=20)
-    assert distances[6] < timedelta(minutes=16)
+    assert len(distances) == 7
+    assert world.value("SELECT count(*) FROM gaps") == 1, "the gap is widened, not found again"
+    assert world.value("SELECT expiries FROM gaps") == 7
+    assert world.value("SELECT started_at <= now() FROM reconciles"), "who asks again never puts it off"
 
 
-def test_a_listing_under_way_starts_again_when_the_cursor_is_replaced(world: World):
-    world.rows("INSERT INTO backfills (mailbox_id) VALUES (:id)", id=world.mailbox_id)
-    world.rows("INSERT INTO backfill_windows (backfill_id, number, cursor) SELECT id, 3, 'page 9' FROM backfills")
-    world.source.history = {("50", None): CursorExpired("404")}
+def test_what_is_compared_again_after_one_that_was_disturbed_keeps_a_distance(world: World):
+    world.rows("INSERT INTO gaps (org_id, mailbox_id, cause, to_at, expiries)"
+               " SELECT org_id, id, 'history_expired', now(), 8 FROM mailboxes")  # fmt: skip
+    with world.db.begin() as connection:
+        comparing.ask_again(connection, world.mailbox_id, Comparison(ReconcileScope.FULL, None))
+    distance = world.value("SELECT started_at - now() FROM reconciles")
+    assert timedelta(minutes=10) < distance <= timedelta(minutes=15)
+
+
+def test_a_mailbox_that_is_being_listed_is_not_listed_further_back_for_want_of_a_cursor(world: World):
+    world.rows("UPDATE mailboxes SET sync_cursor = NULL")
+    world.rows("INSERT INTO backfills (mailbox_id, since) VALUES (:id, :since)", id=world.mailbox_id, since=NOON)
     step(world)
-    assert world.rows("SELECT * FROM backfill_windows") == []
-    assert world.value("SELECT state FROM backfills") == "running"
+    assert [row.since for row in world.rows("SELECT since FROM backfills")] == [NOON]
+
+
+def test_more_pages_than_one_job_reads_are_recorded_up_to_where_the_provider_can_go_on(world: World):
+    pages = {
+        ("50", str(number) if number else None): Changes(
+            "900", [Listed(f"m{number}")], next_page=str(number + 1), so_far=str(60 + number)
+        )
+        for number in range(200)
+    }
+    world.source.history = dict(pages)
+    ran = step(world)
+    assert ("history", str(world.mailbox_id)) in ran.next
+    count = len(states(world))
+    assert 30 < count < 60
+    assert cursor(world) == str(60 + count - 1)
+
+
+def test_a_provider_that_gives_the_same_page_for_ever_is_not_read_for_ever(world: World):
+    world.source.history = {
+        ("50", None): Changes("60", next_page="again"),
+        ("50", "again"): Changes("60", next_page="again"),
+    }
+    (outcome,) = step(world).unsaved.values()
+    assert isinstance(outcome, Transient)
 
 
 def test_only_the_history_passes_while_a_mailbox_is_tried_and_its_success_opens_it(world: World):

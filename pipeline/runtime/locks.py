@@ -1,0 +1,10 @@
+"""The classes of PostgreSQL's advisory locks with two numbers: what a lock is for; the second number says for whom."""
+
+from __future__ import annotations
+
+#: Held by a worker's session while it lives; the second number is the worker's.
+WORKER = 77
+#: Held by a transaction that lets a mailbox's fetches go.
+PUMP = 78
+#: Held by the session that waits for a mailbox's news.
+LISTENER = 79
