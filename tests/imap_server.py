@@ -72,6 +72,8 @@ class ImapServer:
         self.commands: Counter[str] = Counter()
         #: A server that keeps silent about sizes, or tells them wrong.
         self.told_size: int | None = None
+        #: UIDs that no answer to FETCH describes.
+        self.hidden: set[int] = set()
         self.lock = threading.RLock()
         self.port = 0
 
@@ -119,15 +121,15 @@ class _Session(socketserver.StreamRequestHandler):
         try:
             self._say("* OK ready")
             while line := self.rfile.readline():
-                self._command(line.decode("ascii").rstrip("\r\n"))
+                self._command(line.decode("utf-8").rstrip("\r\n"))
         except (_Cut, OSError):
             return
 
     def _say(self, text: str | bytes) -> None:
-        self.wfile.write((text.encode("ascii") if isinstance(text, str) else text) + b"\r\n")
+        self.wfile.write((text.encode() if isinstance(text, str) else text) + b"\r\n")
 
     def _command(self, line: str) -> None:
-        tag, *words = [quoted or group or word for quoted, group, word in _TOKEN.findall(line)]
+        tag, *words = [_unquoted(quoted) or group or word for quoted, group, word in _TOKEN.findall(line)]
         name = f"UID {words[1]}" if words[0] == "UID" else words[0]
         arguments = words[2:] if words[0] == "UID" else words[1:]
         state = self.server_state
@@ -157,7 +159,7 @@ class _Session(socketserver.StreamRequestHandler):
 
     def _list(self, _: list[str]) -> None:
         for name, box in self.server_state.boxes.items():
-            self._say(f'* LIST ({box.attributes}) "/" "{name}"')
+            self._say(f'* LIST ({box.attributes}) "/" {_quoted(name)}')
 
     def _status(self, arguments: list[str]) -> str | None:
         box = self.server_state.boxes.get(arguments[0])
@@ -171,7 +173,7 @@ class _Session(socketserver.StreamRequestHandler):
             "HIGHESTMODSEQ": box.modseq,
         }
         said = " ".join(f"{name} {known[name]}" for name in arguments[1].strip("()").split())
-        self._say(f'* STATUS "{arguments[0]}" ({said})')
+        self._say(f"* STATUS {_quoted(arguments[0])} ({said})")
         return None
 
     def _examine(self, arguments: list[str]) -> str | None:
@@ -219,7 +221,7 @@ class _Session(socketserver.StreamRequestHandler):
         # News of a message nobody asked for, as servers may send them at any time.
         self._say("* 1 FETCH (FLAGS (\\Answered))")
         for number, mail in enumerate(self.box.mails, 1):
-            if _is_in(arguments[0], mail.uid) and mail.modseq > since:
+            if _is_in(arguments[0], mail.uid) and mail.modseq > since and mail.uid not in self.server_state.hidden:
                 self._say(f"* {number} FETCH (".encode() + b" ".join(self._item(mail, item) for item in items) + b")")
 
     def _item(self, mail: Mail, item: str) -> bytes:
@@ -238,6 +240,14 @@ class _Session(socketserver.StreamRequestHandler):
             "X-GM-THRID": f"9{mail.one}",
         }
         return f"{item} {said[item]}".encode("ascii")
+
+
+def _quoted(word: str) -> str:
+    return '"' + re.sub(r'(["\\])', r"\\\1", word) + '"'
+
+
+def _unquoted(word: str) -> str:
+    return re.sub(r"\\(.)", r"\1", word)
 
 
 def _is_in(uids: str, uid: int) -> bool:

@@ -58,7 +58,7 @@ class Check:
 
 @app.command()
 def doctor(data: Data = None, as_json: AsJson = False) -> None:
-    """Check settings, database, tables, secret keys, clocks, broker, blob store, disk and workers; say what to do about each.
+    """Check settings, database, tables, keys, clocks, broker, blob store, disk and workers; say what to do about each.
 
     Example: fieldpost doctor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import re
 import socket
 import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,13 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from imapclient import IMAPClient
+from imapclient import IMAPClient, SocketTimeout
 from imapclient.datetime_util import format_criteria_date, parse_to_datetime
 from imapclient.exceptions import ProtocolError
+from imapclient.imap_utf7 import decode as decode_utf7
+from imapclient.imap_utf7 import encode as encode_utf7
 from imapclient.response_parser import parse_response
 
 from pipeline.adapters.imap_errors import SELECT, STATUS, from_exception
-from pipeline.core.imap_names import Folder, folders_to_read
+from pipeline.core.imap_names import Folder, escaped, folders_to_read, shown, unescaped
 from pipeline.core.imap_state import Counters
 from pipeline.core.uid_sets import GREATEST, batches, pack, windows_up
 from pipeline.runtime.errors import Gone, Permanent, Transient
@@ -26,6 +29,9 @@ from pipeline.runtime.errors import Gone, Permanent, Transient
 SEARCH_WINDOW = 80_000
 #: Messages per command that asks for flags and ids only.
 FACTS_PER_COMMAND = 2_000
+
+#: No name with one of these fits into a command.
+_UNSPEAKABLE = re.compile(rb"[\r\n\0]")
 
 Fields = Mapping[bytes, Any]
 
@@ -54,15 +60,26 @@ class Opened:
 
 
 class ImapClient(IMAPClient):  # type: ignore[misc]
-    """A connection that only ever reads: folders are opened by EXAMINE, so that no flag is set by looking."""
+    """A connection that only ever reads: folders are opened by EXAMINE, so that no flag is set by looking.
+
+    `timeout` is in seconds and holds for each answer of the server, the greeting included, until `wait_up_to`.
+    """
 
     def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> None:
-        super().__init__(host, port, ssl=tls is not None, ssl_context=tls, timeout=timeout)
+        limits = SocketTimeout(timeout, timeout)
+        super().__init__(host, port, ssl=tls is not None, ssl_context=tls, timeout=limits)
+        # The library fails at the first name that is not encoded as it should be, and shows no folder at all.
+        self.folder_encode = False
         # The library sends a command in two writes: the second would wait for the server to acknowledge the first.
         self.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The library would describe every line to the debug log, mail included.
         self._imap.debug = 0
         self.opened: Opened | None = None
+
+    def wait_up_to(self, seconds: float) -> None:
+        """Wait this long for each answer from now on."""
+        self._timeout = SocketTimeout(seconds, seconds)
+        self._set_read_timeout()
 
     @property
     def id_kind(self) -> IdKind | None:
@@ -72,9 +89,9 @@ class ImapClient(IMAPClient):  # type: ignore[misc]
     def folders(self, wanted: Sequence[str] | None) -> list[Folder]:
         """Return the folders to read; see `folders_to_read`."""
         listed = [
-            (tuple(map(_text, attributes)), _text(delimiter or b""), name)
+            (tuple(map(_text, attributes)), _text(delimiter or b""), folder_name(name))
             for attributes, delimiter, name in self.list_folders()
-            if isinstance(name, str)
+            if isinstance(name, str) or (isinstance(name, bytes) and not _UNSPEAKABLE.search(name))
         ]
         if not listed:
             raise Transient("IMAP list: the server named no folder at all")
@@ -106,7 +123,7 @@ class ImapClient(IMAPClient):  # type: ignore[misc]
         with _goneness(SELECT):
             said = self.select_folder(folder, readonly=True)
         if not said.get(b"UIDVALIDITY"):
-            raise Permanent(f"IMAP select: {folder} has no UIDVALIDITY, so its messages cannot be told apart")
+            raise Permanent(f"IMAP select: {shown(folder)} has no UIDVALIDITY, so its messages cannot be told apart")
         modseq = said.get(b"HIGHESTMODSEQ") if self.has_capability("CONDSTORE") else None
         self.opened = Opened(folder, said[b"UIDVALIDITY"], said.get(b"UIDNEXT"), said[b"EXISTS"], modseq or None)
         return self.opened
@@ -166,6 +183,28 @@ class ImapClient(IMAPClient):  # type: ignore[misc]
         arguments = [uids, f"({' '.join(['UID', *items])})", *modifiers]
         answers = self._raw_command_untagged(b"FETCH", [argument.encode("ascii") for argument in arguments])
         return dict(_messages(answers))
+
+    def _normalise_folder(self, folder_name: str) -> bytes:
+        """Return a name as the library is to send it, which would encode none as `folder_encode` says."""
+        quoted = wire_name(folder_name).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        return b'"' + quoted + b'"'
+
+
+def folder_name(wire: bytes | str) -> str:
+    """Return the name of a folder that the server lists: decoded, or escaped when it would not be found again so."""
+    if isinstance(wire, str):  # a name of digits is one already
+        return wire
+    try:
+        name = str(decode_utf7(wire))
+        return name if encode_utf7(name) == wire else escaped(wire)
+    except ValueError:  # of text or base64 that cannot be decoded
+        return escaped(wire)
+
+
+def wire_name(name: str) -> bytes:
+    """Return a folder's name as the server knows it."""
+    wire = unescaped(name)
+    return bytes(encode_utf7(name)) if wire is None else wire
 
 
 @contextmanager

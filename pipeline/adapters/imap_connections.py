@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.auth.exceptions import GoogleAuthError
-from imapclient import SocketTimeout
 from imapclient.tls import create_default_context
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
@@ -21,7 +20,9 @@ from pipeline.adapters.imap_errors import LOGIN, Dropped, from_exception
 from pipeline.adapters.imap_pool import ImapPool, end
 from pipeline.runtime.errors import FieldpostError, UserError
 
-TIMEOUT_SECONDS = 30.0
+#: For each answer until the connection is logged in, and afterwards.
+LOGIN_SECONDS, ANSWER_SECONDS = 10.0, 30.0
+#: A second one only where the connection was lost: a server that keeps silent would hold the thread twice.
 TRIES = 2
 
 #: What the library, the network and answers that are not as they should be raise.
@@ -78,7 +79,7 @@ class ImapConnections:
         self._pool = ImapPool(self.open)
 
     def run(self, method: str, work: Callable[[ImapClient], Value]) -> Value:
-        """Return what `work` makes of a connection; errors of the tree otherwise. A lost one is replaced once."""
+        """Return what `work` makes of a connection; errors of the tree otherwise. One that ended is replaced once."""
         retrying = Retrying(stop=stop_after_attempt(TRIES), retry=retry_if_exception_type(Dropped), reraise=True)
         value: Value = retrying(self._once, method, work)
         return value
@@ -124,12 +125,13 @@ class ImapConnections:
             where.host,
             where.port,
             tls=context if where.security == "tls" else None,
-            timeout=SocketTimeout(TIMEOUT_SECONDS, TIMEOUT_SECONDS),
+            timeout=LOGIN_SECONDS,
         )
         try:
             if where.security == "starttls":
                 client.starttls(context)
             self._login.log_in(client, where.user)
+            client.wait_up_to(ANSWER_SECONDS)
         except BaseException:
             end(client)
             raise

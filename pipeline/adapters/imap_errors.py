@@ -34,8 +34,16 @@ _SUGGESTED = re.compile(r"backoff time:? *(\d{1,9}) *milliseconds", re.IGNORECAS
 _SHOWN = 300
 
 
-class Dropped(Transient):
+class Lost(Transient):
+    """The connection is of no use any more."""
+
+
+class Dropped(Lost):
     """The connection ended or the server said goodbye: a new connection may work at once."""
+
+
+class Silent(Lost):
+    """The server gave no answer in time: another connection would most likely wait as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +139,16 @@ def _is_drop(error: Exception) -> bool:
     return any(isinstance(cause, imaplib.IMAP4.abort | OSError) for cause in causes)
 
 
+def _is_timeout(error: BaseException | None) -> bool:
+    """Tell whether waiting ended it; the library makes other errors of that."""
+    return error is not None and (isinstance(error, TimeoutError) or _is_timeout(error.__context__))
+
+
 def _from_drop(method: str, error: Exception) -> FieldpostError:
     """Return the error for a lost connection; a goodbye may say more than that."""
     words = _words(error)
+    if _is_timeout(error):
+        return Silent(f"IMAP {method} gave no answer in time: {words}")
     found = from_words(method, words) if isinstance(error, imaplib.IMAP4.error) else None
     return found if isinstance(found, Throttled) else Dropped(f"IMAP {method} gave no answer: {words}")
 

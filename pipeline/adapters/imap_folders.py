@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.adapters.imap_client import Fields, IdKind, ImapClient, Opened, flags_of, id_of
-from pipeline.core.imap_names import Folder, Place, labels_of
+from pipeline.core.imap_names import Folder, Place, labels_of, shown
 from pipeline.core.imap_state import FLAG_WINDOW, Counters, FolderState, MailboxState, flag_digit
 from pipeline.ports import Listed
-from pipeline.runtime.errors import CursorExpired, Gone
+from pipeline.runtime.errors import CursorExpired, Gone, Transient
 
 #: New messages of one folder in one answer.
 MOST_ADDED = 5_000
@@ -57,7 +57,8 @@ def snapshot(client: ImapClient, folders: Sequence[Folder]) -> MailboxState:
 
 
 def compare(client: ImapClient, name: str, before: FolderState | None, counters: Counters) -> FolderChange:
-    """Return how a folder differs from `before`; None: it is new. Raises `CursorExpired`, or `Gone` when it went.
+    """Return how a folder differs from `before`; None: it is new. Raises `CursorExpired`, or `Gone` when it went;
+    `Transient` when there are more new messages than one answer takes and none of those asked for was described.
 
     What is remembered is exactly what was seen, and counters are those from before the look: a message that arrives
     meanwhile is new the next time.
@@ -65,11 +66,14 @@ def compare(client: ImapClient, name: str, before: FolderState | None, counters:
     opened, kind = client.open(name), client.id_kind
     old = before or FolderState(opened.uidvalidity, 1, opened.modseq)
     if opened.uidvalidity != old.uidvalidity:
-        raise CursorExpired(f"{name} was made anew at the server: its UIDVALIDITY is now {opened.uidvalidity}")
+        raise CursorExpired(f"{shown(name)} was made anew at the server: its UIDVALIDITY is now {opened.uidvalidity}")
     present = client.all_uids()
     kept = frozenset(old.uids).intersection(present)
     fresh = [uid for uid in present if uid not in kept]
     added = client.facts(fresh[:MOST_ADDED], facts_wanted(kind))
+    is_whole = len(fresh) <= MOST_ADDED
+    if not added and not is_whole:  # to look again would find the same ones, without end
+        raise Transient(f"IMAP fetch: of {MOST_ADDED} new messages in {shown(name)} the server described none")
     state = _state(opened, counters, [*kept, *added], old.named() | _names(opened, added, kind), present)
     reflagged: Mapping[int, Fields]
     if opened.modseq is not None and old.modseq is not None:
@@ -77,7 +81,6 @@ def compare(client: ImapClient, name: str, before: FolderState | None, counters:
         reflagged = client.facts_changed(kept, ["FLAGS"], old.modseq) if is_moved else {}
     else:
         state, reflagged = _compare_flags(client, old, state, added)
-    is_whole = len(fresh) <= MOST_ADDED
     # No server gives this UIDNEXT: a folder that was not read to its end is looked at again.
     left_open = state if is_whole else replace(state, uidnext=0, modseq=old.modseq)
     return FolderChange(left_open, added, sorted(frozenset(old.uids) - kept), reflagged, is_whole)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.adapters.imap_client import ImapClient, day_before
 from pipeline.adapters.imap_folders import facts_wanted, listed
-from pipeline.core.imap_names import Folder, ListingCursor, folder_order, listing_cursor
+from pipeline.core.imap_names import Folder, ListingCursor, folder_order, listing_cursor, shown
 from pipeline.core.uid_sets import GREATEST, windows_down
 from pipeline.ports import Listed, Page, Span
 from pipeline.runtime.errors import Gone, PageExpired
@@ -45,7 +45,7 @@ def _folder_page(
     except Gone:
         return [], None
     if start is not None and start.uidvalidity not in {opened.uidvalidity, _UNKNOWN}:
-        raise PageExpired(f"{folder.name} was made anew at the server while it was listed")
+        raise PageExpired(f"{shown(folder.name)} was made anew at the server while it was listed")
     if not opened.messages:
         return [], None
     top = opened.uidnext or GREATEST

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pipeline.adapters.imap_client import ImapClient
-from pipeline.adapters.imap_errors import Dropped
+from pipeline.adapters.imap_errors import Lost
 from pipeline.runtime.errors import CursorExpired, Gone, PageExpired, Reach, Throttled
 
 #: Gmail allows 15 for all programs of an account together, other servers 10.
@@ -47,8 +47,8 @@ class ImapPool:
             self._return(client, keep=closings == self._closings)
             raise
         except BaseException as error:
-            # A server that ended one connection has most likely ended those, too, that were idle.
-            self._return(client, keep=False, others=not isinstance(error, Dropped))
+            # A server that ended one connection, or is silent there, has most likely ended those, too, that were idle.
+            self._return(client, keep=False, others=not isinstance(error, Lost))
             raise
         self._return(client, keep=closings == self._closings)
 

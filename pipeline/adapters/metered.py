@@ -77,7 +77,7 @@ class MeteredSource:
 
     def beside(self, other: MeteredSource) -> MeteredSource:
         """Return a source that makes the other's calls on the other's connections, paid by this one's meter."""
-        return MeteredSource(other._source, self._meter)  # noqa: SLF001 - its own class
+        return MeteredSource(other._source, self._meter)
 
     def close(self) -> None:
         """Close the source."""

@@ -79,7 +79,8 @@ class SourcePool:
         is_live = lane is Lane.LIVE or mailbox.provider == Provider.FILES
         found, unused = self._find(mailbox.mailbox_id, made_of, is_live=is_live)
         _close(unused)
-        if found is not None:
+        # Connecting a mailbox again forgets who pays: a new meter notes it, whatever becomes of the new source.
+        if found is not None and (mailbox.project is not None or mailbox.provider == Provider.FILES):
             return found
         meter_for = None if self._meters is None else partial(self._meters.meter, mailbox.mailbox_id, lane=lane)
         # In no lock: it asks the database.
@@ -107,7 +108,7 @@ class SourcePool:
                 self._kept.move_to_end(mailbox_id)
             else:
                 kept = None
-            return kept and kept.sources.get(is_live), self._unused(now)
+            return None if kept is None else kept.sources.get(is_live), self._unused(now)
 
     def _unused(self, now: float) -> list[_Kept]:
         found: list[_Kept] = []
@@ -142,7 +143,7 @@ def _made_of(mailbox: MailboxRef, secrets: Secrets) -> bytes:
     """Return a digest of what a source is made of: sealing the same credentials with another key changes nothing."""
     sealed = mailbox.credentials
     content = b"" if sealed is None else secrets.unseal(CREDENTIALS, mailbox.address, sealed)
-    place = [mailbox.provider, mailbox.address, mailbox.project, sealed is None, dict(mailbox.source)]
+    place = [mailbox.provider, mailbox.address, sealed is None, dict(mailbox.source)]
     return hashlib.sha256(orjson.dumps(place, option=orjson.OPT_SORT_KEYS) + content).digest()
 
 

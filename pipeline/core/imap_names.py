@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -22,6 +22,41 @@ _COMMON_NAMES = {
     "SENT": ("sent", "sent items", "sent messages", "sent mail"),
     "DRAFT": ("drafts",),
 }
+
+
+#: Where lone surrogates begin; they stand for the bytes of names that are not encoded as they should be.
+_ESCAPED = 0xDC00
+
+
+def escaped(wire: bytes) -> str:
+    """Return a folder name that is not encoded as IMAP wants it; `unescaped` gives its bytes back.
+
+    Every byte that means something else in an encoded name becomes a lone surrogate, which no encoded name holds, so
+    that both kinds never meet.
+    """
+    return "".join(chr(byte if _means_itself(byte) else _ESCAPED + byte) for byte in wire)
+
+
+def unescaped(name: str) -> bytes | None:
+    """Return the bytes of a name that `escaped` made; None for every other name."""
+    codes = [ord(character) for character in name]
+    if not any(_is_escape(code) for code in codes) or not all(_is_escape(code) or code < 0x7F for code in codes):
+        return None
+    return bytes(code - _ESCAPED if _is_escape(code) else code for code in codes)
+
+
+def shown(name: str) -> str:
+    """Return a folder's name for people, which is no key: one that is not encoded as it should be as it reads."""
+    wire = unescaped(name)
+    return _storable(name if wire is None else wire.decode("utf-8", "replace"))
+
+
+def _means_itself(byte: int) -> bool:
+    return 0x20 <= byte < 0x7F and byte != ord("&")
+
+
+def _is_escape(code: int) -> bool:
+    return _ESCAPED <= code < _ESCAPED + 0x100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +91,15 @@ class Folder:
     @property
     def words(self) -> tuple[str, ...]:
         """The labels that everything in the folder carries."""
-        shown = _storable(self.name)
-        return (shown,) if self.role is None else (shown, self.role)
+        label = shown(self.name)
+        return (label,) if self.role is None else (label, self.role)
 
 
 def folders_to_read(listed: Iterable[tuple[Sequence[str], str, str]], wanted: Sequence[str] | None) -> list[Folder]:
     """Return the folders to read, INBOX first, from (attributes, delimiter, name) as the server lists them.
 
-    Without `wanted` all that hold mail; with it those of its names that can be opened.
+    Without `wanted` all that hold mail; with it those of its names that can be opened. A name may be wanted as it is
+    shown.
     """
     seen: dict[str, tuple[frozenset[str], str]] = {}
     for attributes, delimiter, name in listed:
@@ -71,12 +107,19 @@ def folders_to_read(listed: Iterable[tuple[Sequence[str], str, str]], wanted: Se
         seen.setdefault(known, (frozenset(word.lower() for word in attributes), delimiter))
     roles = _roles(seen)
     without = _VIEWS if wanted is None else _CLOSED
-    names = seen if wanted is None else {INBOX if name.upper() == INBOX else name for name in wanted}
+    names = seen if wanted is None else _meant(wanted, seen)
     return [
         Folder(name, roles.get(name))
         for name in sorted(names, key=folder_order)
         if name in seen and not seen[name][0] & without
     ]
+
+
+def _meant(wanted: Sequence[str], seen: Collection[str]) -> set[str]:
+    """Return the folders that names stand for, those that are not there included."""
+    as_shown = {shown(name): name for name in seen}
+    names = {INBOX if name.upper() == INBOX else name for name in wanted}
+    return {name if name in seen else as_shown.get(name, name) for name in names}
 
 
 def folder_order(name: str) -> tuple[bool, str]:

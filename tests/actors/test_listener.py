@@ -24,6 +24,7 @@ from pipeline.ports import MailboxRef
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import NeedsAuthorization, Permanent, Transient, UserError
 from pipeline.runtime.ledger import Line
+from pipeline.runtime.locks import LISTENER
 from pipeline.runtime.metrics import Metrics
 from pipeline.runtime.settings import Settings
 from tests.factories import mailbox, organization, rows, value
@@ -328,7 +329,7 @@ def test_a_process_waits_for_no_more_than_its_share(db: Database, org_id: UUID, 
         for _ in range(3):
             idlers.tend()
         assert len(idlers.waited_on) == 2
-    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 78 AND database ="
+    locks = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {LISTENER} AND database ="
     until(lambda: value(db, f"{locks} (SELECT oid FROM pg_database WHERE datname = current_database())") == 0, "peace")
 
 
@@ -388,7 +389,7 @@ def test_waiters_survive_a_lost_database_connection(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fieldpost idlers'"
             " AND datname = current_database()",
         )
-        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 78 AND granted"
+        held = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {LISTENER} AND granted"
         until(lambda: value(db, held) == 1, "the lock to be taken again")
         _done(db)
         servers_of.say(True)

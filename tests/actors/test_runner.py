@@ -14,6 +14,7 @@ from pipeline.runtime import ledger
 from pipeline.runtime.errors import (
     Forbidden,
     Gone,
+    KeyUnknown,
     NeedsAuthorization,
     Permanent,
     Suspended,
@@ -333,9 +334,10 @@ def state_of_mailbox(bench: Bench) -> str:
         (NeedsAuthorization("consent"), "blocked", "auth_required"),
         (Forbidden("the domain says no"), "blocked", "blocked"),
         (Suspended("mail service not enabled"), "waiting", "suspended"),
+        (KeyUnknown("the key 0a1b2c3d", timedelta(minutes=1)), "waiting", "active"),
     ],
 )
-def test_what_stops_a_mailbox_costs_no_attempt_and_no_letter(
+def test_what_stops_a_mailbox_or_a_process_costs_no_attempt_and_no_letter(
     bench: Bench, outcome: Exception, job: str, mailbox_state: str
 ):
     put_for_mailbox(bench, "a")

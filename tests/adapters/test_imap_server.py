@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from random import Random
 
 import pytest
 
-from pipeline.adapters import imap_client, imap_folders
+from pipeline.adapters import imap_client, imap_connections, imap_folders
 from pipeline.adapters.imap import ImapSource
+from pipeline.adapters.imap_client import ImapClient
 from pipeline.adapters.imap_credentials import load
+from pipeline.adapters.imap_errors import Silent
+from pipeline.adapters.imap_pool import end
 from pipeline.ports import Fetched, Listed, Missed
 from pipeline.runtime.errors import (
     CursorExpired,
@@ -389,6 +394,128 @@ def test_a_folder_larger_than_an_answer_is_told_in_pieces(server: ImapServer, mo
     assert [len(page.added) for page in ledger.follow()] == [4, 4, 2]
     assert [len(page.added) for page in ledger.follow()] == [0]
     ledger.source.close()
+
+
+def test_a_server_that_describes_none_of_many_new_messages_is_asked_again_later_and_not_without_end(
+    server: ImapServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap_folders, "MOST_ADDED", 4)
+    ledger = Ledger.begin(source_of(server))
+    for number in range(10):
+        server.boxes["INBOX"].add(str(number))
+    server.hidden = set(range(1, 11))
+    server.commands.clear()
+    with pytest.raises(Transient, match="described none"):
+        ledger.follow()
+    assert server.commands["UID FETCH"] == 1
+    server.hidden = {1, 2}
+    assert [len(page.added) for page in ledger.follow()] == [2, 2, 2, 2]
+    server.hidden = set()
+    assert [len(page.added) for page in ledger.follow()] == [2]
+    ledger.source.close()
+
+
+# Names that are not encoded as IMAP wants them
+
+
+def test_a_folder_whose_name_is_not_encoded_hides_no_other_and_is_read_like_any(server: ImapServer) -> None:
+    strange = ["R&D", "Tom&Leo", "Prüfung", 'say "&"', "&", "B&AOQ"]
+    usual = ["INBOX", "R&-D", "Pr&APw-fung", "2024"]
+    server.boxes = {name: Box() for name in [*usual, *strange]}
+    for number, name in enumerate(server.boxes):
+        server.boxes[name].add("1", letter(number))
+    ledger = Ledger.begin(source_of(server))
+    assert len(ledger.labels) == len(server.boxes)
+    for place in ("INBOX/7/1", "R%26D/7/1", "Pr%C3%BCfung/7/1", "2024/7/1"):  # as ever
+        assert place in ledger.labels
+    items = [item for page in listing(ledger.source) for item in page]
+    assert sorted(bytes_of(ledger.source.fetch(items))) == sorted(letter(number) for number in range(10))
+    assert all(item.provider_id.isascii() for item in items)
+    server.boxes["R&D"].add("2")
+    server.boxes["Tom&Leo"].remove("1")
+    (added, deleted) = [(page.added, page.deleted) for page in ledger.follow() if page.added or page.deleted]
+    assert [item.labels for item in added[0]] == [("R&D", "UNREAD")]
+    assert len(deleted[1]) == 1
+    assert len(ledger.labels) == len(server.boxes)
+    assert {"R&D", "Tom&Leo", "Prüfung"} <= {label.name for label in ledger.source.labels()}
+    ledger.source.close()
+
+
+def test_a_folder_whose_name_is_not_encoded_may_be_wanted_as_it_is_shown(server: ImapServer) -> None:
+    server.boxes |= {name: Box() for name in ("R&D", "B&-W", "Prüfung", "other")}
+    source = source_of(server, folders=["R&D", "B&W", "Prüfung", "nowhere"])
+    assert [label.name for label in source.labels()] == ["B&W", "Prüfung", "R&D"]
+    source.close()
+
+
+# Silence
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience of a moment only, less for a login than afterwards."""
+    monkeypatch.setattr(imap_connections, "LOGIN_SECONDS", 0.2)
+    monkeypatch.setattr(imap_connections, "ANSWER_SECONDS", 0.4)
+
+
+def test_the_patience_with_a_server_is_ten_seconds_for_a_login_and_thirty_afterwards() -> None:
+    assert (imap_connections.LOGIN_SECONDS, imap_connections.ANSWER_SECONDS) == (10, 30)
+
+
+def test_a_server_that_accepts_and_keeps_silent_is_tried_once(silence: None) -> None:
+    with socket.create_server((HOST, 0)) as listener:
+        source = ImapSource(
+            ADDRESS, {"host": HOST, "port": listener.getsockname()[1], "security": "none"}, load(PASSWORD)
+        )
+        with pytest.raises(Silent, match="in time"):
+            source.labels()
+        listener.setblocking(False)
+        listener.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    source.close()
+
+
+@pytest.mark.parametrize("command", ["LOGIN", "LIST", "UID FETCH"])
+def test_a_command_without_an_answer_is_sent_once_and_the_connection_given_up(
+    server: ImapServer, silence: None, command: str
+) -> None:
+    server.boxes["INBOX"].add("1", letter(1))
+    source = source_of(server)
+    if command != "LOGIN":
+        source.labels()
+    asked: list[str] = []
+    speak = threading.Event()
+
+    def keep_silent(name: str, arguments: list[str]) -> None:
+        if name == command and not speak.is_set():
+            asked.append(name)
+            speak.wait(60)
+
+    server.before = keep_silent
+    with pytest.raises(Silent):
+        source.list_page(None, limit=5)
+    assert asked == [command]
+    speak.set()
+    assert len(source.list_page(None, limit=5).items) == 1
+    source.close()
+
+
+def test_after_the_login_a_server_may_take_longer(server: ImapServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[float | None] = []
+
+    def note(client: ImapClient) -> None:
+        timeouts.append(client.socket().gettimeout())
+        end(client)
+
+    monkeypatch.setattr(imap_connections, "end", note)
+    where = imap_connections.ImapServer(HOST, server.port, "none", ADDRESS)
+    connections = imap_connections.ImapConnections(where, load(PASSWORD))
+    server.refuse("LOGIN", "NO later")
+    with pytest.raises(NeedsAuthorization):
+        connections.open()
+    note(connections.open())
+    assert timeouts == [imap_connections.LOGIN_SECONDS, imap_connections.ANSWER_SECONDS]
 
 
 def test_unchanged_folders_cost_one_command_each() -> None:

@@ -22,8 +22,20 @@ from pipeline.adapters.slot_keeper import SlotKeeper
 from pipeline.ports import Fetched, Listed, Missed
 from pipeline.runtime.budgets import Account
 from pipeline.runtime.db import Database
-from pipeline.runtime.errors import OutOfBudget, Reach, Throttled
-from tests.adapters.mail import letter
+from pipeline.runtime.errors import (
+    CursorExpired,
+    Forbidden,
+    Gone,
+    NeedsAuthorization,
+    OutOfBudget,
+    PageExpired,
+    Permanent,
+    Reach,
+    Suspended,
+    Throttled,
+    Transient,
+)
+from tests.adapters.mail import StepClock, letter
 from tests.factories import rows, value
 from tests.gmail_server import FaultKind, GmailServer, Mailbox
 
@@ -276,6 +288,96 @@ def test_slots_of_a_process_that_died_are_free(office: Processes, db: Database) 
             assert now_free == 4
     meters.close()
     other.close()
+
+
+@pytest.fixture
+def meters(db: Database) -> Iterator[Meters]:
+    found = Meters(db, SystemClock())
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("reach", [Reach.MAILBOX, Reach.PROJECT])
+def test_a_refusal_that_one_meter_hears_of_stops_every_meter_of_the_process(meters: Meters, reach: Reach) -> None:
+    mine = uuid4()
+    live, backfill = meters.meter(mine, "acme", Lane.LIVE), meters.meter(mine, "acme", Lane.BACKFILL)
+    elsewhere = meters.meter(uuid4() if reach is Reach.PROJECT else mine, "acme", Lane.LIVE)
+    for each in (live, elsewhere):
+        each.pay("history.list", 10)
+    refused = backfill.pay("messages.get")
+    backfill.tell(refused, Throttled("in an hour", timedelta(hours=1), reach), is_told=True)
+    for each in (live, elsewhere):
+        with pytest.raises(OutOfBudget, match="in an hour"):
+            each.pay("history.list", 10)
+
+
+def test_units_drawn_in_advance_pay_for_a_moment_only_and_go_back(db: Database) -> None:
+    clock = StepClock(SystemClock().now())
+    meter = Meter(db, clock, SlotKeeper(db), Account(uuid4(), "acme"), is_live=True, patience=MINUTE)
+
+    def drawn() -> Any:
+        return value(db, "SELECT min(day_units) FROM budgets")
+
+    meter.pay("messages.list", 10)
+    meter.pay("messages.list", 9)
+    assert drawn() == 50
+    clock.wait(timedelta(milliseconds=200))
+    meter.pay("messages.list", 3)
+    assert drawn() == 25  # two that were made, one that is, two in advance
+    clock.wait(timedelta(seconds=5))
+    meter.pay("messages.list", 1)
+    assert drawn() == 30
+
+
+ANSWERS = [None, Gone("x"), CursorExpired("x"), PageExpired("x"), Permanent("x")]
+NO_ANSWERS = [NeedsAuthorization("x"), Forbidden("x"), Suspended("x"), Transient("x"), ValueError("x")]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_over"), [*((each, True) for each in ANSWERS), *((each, False) for each in NO_ANSWERS)]
+)
+def test_a_rest_is_over_only_when_the_provider_has_said_so(
+    db: Database, meters: Meters, error: Exception | None, *, is_over: bool
+) -> None:
+    meter = meters.meter(uuid4(), "acme", Lane.LIVE)
+    meter.tell(meter.pay("watch"), Throttled("no", timedelta(hours=1), Reach.PROJECT), is_told=True)
+    rows(db, "UPDATE budgets SET rest_until = now() WHERE rest_until IS NOT NULL")
+    probe = meter.pay("watch")
+    assert probe.is_probe
+    meter.tell(probe, error)
+    assert value(db, "SELECT rest_until IS NULL FROM budgets WHERE scope = 'project:acme'") is is_over
+    assert meter.pay("history.list").is_probe is not is_over
+
+
+def test_a_burst_of_too_many_at_once_halves_once_whoever_hears_it(db: Database, meters: Meters) -> None:
+    mine, other = uuid4(), Meters(db, SystemClock())
+    crowd = [each.meter(mine, "acme", lane) for each in (meters, other) for lane in (Lane.LIVE, Lane.BACKFILL)]
+    paid = []
+    for each in crowd:
+        with each.slots(1):
+            paid.append(each.pay("messages.list"))
+    for each, one in zip(crowd * 2, paid * 2, strict=True):
+        each.tell(one, Throttled("too many concurrent requests", timedelta(seconds=2), Reach.CALLS))
+    assert value(db, "SELECT concurrency FROM budgets WHERE scope LIKE 'mailbox:%'") == 2
+    other.close()
+
+
+def test_a_budget_that_somebody_does_not_let_go_of_is_left_alone_for_a_second(db: Database, meters: Meters) -> None:
+    meter = meters.meter(uuid4(), "acme", Lane.LIVE)
+    meter.pay("watch")
+    with db.begin() as stopped:
+        stopped.exec_driver_sql("SELECT FROM budgets WHERE scope = 'project:acme' FOR UPDATE")
+        with pytest.raises(OutOfBudget, match="does not let go") as refused:
+            meter.pay("watch")
+    assert refused.value.retry_after == timedelta(seconds=1)
+    meter.pay("watch")
+
+
+def test_no_meter_is_made_while_the_database_is_away(database_url: str) -> None:
+    away = Database(database_url.replace("test_", "no_such_"), "test")
+    with pytest.raises(OutOfBudget, match="does not answer"):
+        Meters(away, SystemClock()).meter(uuid4(), "acme", Lane.LIVE)
+    away.close()
 
 
 def test_with_the_database_away_no_call_is_made(office: Processes, database_url: str) -> None:

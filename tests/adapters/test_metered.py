@@ -15,7 +15,7 @@ from pipeline.adapters.meter import Meters
 from pipeline.adapters.metered import MeteredSource
 from pipeline.ports import Fetched, Listed, Missed, Page
 from pipeline.runtime.db import Database
-from pipeline.runtime.errors import OutOfBudget, Throttled
+from pipeline.runtime.errors import Gone, NeedsAuthorization, OutOfBudget, Throttled, Transient
 from tests.factories import mailbox, organization, rows, value
 from tests.stages.fakes import MemorySource
 
@@ -70,6 +70,32 @@ def test_a_refusal_rests_the_mailbox_for_every_process_without_another_call(
     (missed,) = second.fetch([Listed("b")])
     assert isinstance(missed, Missed)
     assert isinstance(missed.error, OutOfBudget)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_believed"),
+    [(Fetched("a", b"x"), True), (Gone("a"), True), (NeedsAuthorization("no"), False), (Transient("cut"), False)],
+)
+def test_only_what_the_provider_answered_ends_a_rest(
+    db: Database, opened: Open, answer: Fetched | Exception, *, is_believed: bool
+):
+    source = opened(MemorySource(mails={"a": answer}))
+    source.fetch([Listed("b")])
+    rows(db, "UPDATE budgets SET rest_until = now() WHERE scope LIKE 'mailbox:%'")
+    source.fetch([Listed("a")])
+    assert value(db, "SELECT rest_until IS NULL FROM budgets WHERE scope LIKE 'mailbox:%'") is is_believed
+    assert value(db, "SELECT count(*) FROM budgets WHERE probe_until IS NOT NULL") == 0
+
+
+def test_a_fetch_that_breaks_leaves_the_next_call_to_probe(db: Database, opened: Open):
+    source = MemorySource(broken=Transient("cut"))
+    found = opened(source)
+    found.profile()
+    rows(db, "UPDATE budgets SET rest_until = now() WHERE scope LIKE 'mailbox:%'")
+    with pytest.raises(Transient, match="cut"):
+        found.fetch([Listed("a")])
+    assert value(db, "SELECT count(*) FROM budgets WHERE probe_until IS NOT NULL") == 0
+    assert found.fetch([]) == []
 
 
 def test_an_imap_server_is_a_project_whose_bytes_only_google_limits(db: Database, mine: UUID):

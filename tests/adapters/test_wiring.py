@@ -12,6 +12,7 @@ from pipeline.adapters.wiring import CREDENTIALS, SourcePool, make_meters
 from pipeline.commands.mailboxes import add_mailbox, ensure_organization
 from pipeline.ports import MailboxRef
 from pipeline.runtime.db import Database
+from pipeline.runtime.errors import KeyUnknown
 from pipeline.runtime.mailboxes import load_mailboxes
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
@@ -52,6 +53,18 @@ def test_a_mailbox_has_a_source_for_live_mail_and_one_for_everything_else(
     assert value(db, "SELECT project FROM mailboxes") == "test-project"
     assert value(db, "SELECT day_units FROM budgets WHERE scope = 'project:test-project'") == 6
     pool.close()
+
+
+def test_a_process_without_the_key_makes_no_call_and_charges_no_budget(
+    db: Database, settings: Settings, gmail_server: GmailServer, ref: MailboxRef
+) -> None:
+    pool = SourcePool(settings, Secrets("the key of another environment"), lambda *_: None, make_meters(settings, db))
+    for _ in range(2):
+        with pytest.raises(KeyUnknown, match="FIELDPOST_PREVIOUS_SECRET_KEYS"):
+            pool.open(ref)
+    pool.close()
+    assert value(db, "SELECT count(*) FROM budgets") == 0
+    assert gmail_server.stats()["calls"] == {}
 
 
 def test_files_have_one_source_for_all_lanes_and_cost_nothing(db: Database, settings: Settings, tmp_path: Path) -> None:

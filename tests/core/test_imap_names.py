@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.imap_names import Folder, ListingCursor, Place, folders_to_read, labels_of, listing_cursor, place_of
+from pipeline.core.imap_names import (
+    Folder,
+    ListingCursor,
+    Place,
+    escaped,
+    folders_to_read,
+    labels_of,
+    listing_cursor,
+    place_of,
+    shown,
+    unescaped,
+)
 from pipeline.core.uid_sets import GREATEST
 
 NAMES = st.text(min_size=1, max_size=30)
@@ -84,3 +95,22 @@ def test_a_label_can_be_stored_whatever_the_folder_is_called(name: str) -> None:
     (shown,) = Folder(name).words
     assert not any(ord(character) < 32 for character in shown)
     assert shown.encode("utf-8")
+
+
+@given(st.binary(min_size=1, max_size=30))
+def test_an_escaped_name_gives_its_bytes_back_and_makes_places(wire: bytes) -> None:
+    name = escaped(wire)
+    assert unescaped(name) == (wire if name != wire.decode("latin-1") else None)
+    assert place_of(Place(name, 7, 1).text()).folder == name
+    assert shown(name).encode("utf-8")
+
+
+@given(NAMES)
+def test_a_name_that_was_decoded_is_never_taken_for_an_escaped_one(name: str) -> None:
+    assert unescaped(name) is None
+
+
+def test_an_escaped_name_is_shown_as_it_reads() -> None:
+    assert shown(escaped(b"R&D")) == "R&D"
+    assert shown(escaped("Prüfung".encode())) == "Prüfung"
+    assert shown("R&D") == "R&D" != escaped(b"R&D")

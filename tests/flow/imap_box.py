@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,11 @@ from imapclient import IMAPClient
 from sqlalchemy import text
 
 from models.enums import Provider
-from pipeline.adapters.wiring import CREDENTIALS
+from pipeline.adapters.wiring import CREDENTIALS, open_source
 from pipeline.commands import mailboxes, sync
 from pipeline.core.imap_names import place_of
 from pipeline.runtime.db import Database
+from pipeline.runtime.mailboxes import load_mailboxes
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
 from tests import conservation
@@ -28,6 +30,7 @@ _ROWS = text("""
     SELECT provider_id, state, labels, encode(raw_sha256, 'hex') AS sha256, vanished_at IS NOT NULL AS is_gone
       FROM occurrences WHERE mailbox_id = :mailbox
 """)
+_BEGIN = text("UPDATE mailboxes SET sync_cursor = :cursor WHERE id = :mailbox")
 
 
 class ImapBox:
@@ -35,6 +38,7 @@ class ImapBox:
 
     def __init__(self, server: Dovecot, db: Database, settings: Settings) -> None:
         self.db, self.client = db, server.client(ADDRESS)
+        self._settings = settings
         self._number = 0
         source = {"host": HOST, "port": server.port, "security": "none"}
         content = orjson.dumps({"type": "imap_password", "password": PASSWORD})
@@ -64,6 +68,15 @@ class ImapBox:
         """Move messages to another folder."""
         with _Selected(self.client, source):
             self.client.move(uids, target)
+
+    def begin_here(self) -> None:
+        """Follow the mailbox from now on: what lies in it already is no news."""
+        with self.db.begin() as connection:
+            mailbox = load_mailboxes(connection, [self.mailbox_id])[self.mailbox_id]
+        with closing(open_source(mailbox.ref, self._settings, Secrets.of(self._settings))) as source:
+            cursor = source.profile().cursor
+        with self.db.begin() as connection:
+            connection.execute(_BEGIN, {"mailbox": self.mailbox_id, "cursor": cursor})
 
     def backfill(self) -> None:
         """Ask for a listing of the whole mailbox."""

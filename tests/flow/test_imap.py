@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from pipeline.runtime.db import Database
+from pipeline.runtime.locks import LISTENER
 from pipeline.runtime.settings import Settings
 from tests.dovecot import Dovecot, dovecot
 from tests.flow.imap_box import ImapBox
 from tests.flow.imports import mailbox_letters
-from tests.worker_process import WorkerProcesses, until
+from tests.worker_process import WorkerProcesses, until, worker_processes
+
+_WAITED_ON = f"""
+    SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = {LISTENER} AND granted
+                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
 
 
 @pytest.fixture(params=["condstore", "plain"])
@@ -28,6 +36,22 @@ def imap(server: Dovecot, db: Database, settings: Settings) -> Iterator[ImapBox]
     found = ImapBox(server, db, settings)
     yield found
     found.close()
+
+
+def test_with_a_real_quota_minute_a_backfill_ends_while_a_worker_waits_for_news(
+    db: Database, settings: Settings, tmp_path: Path
+) -> None:
+    real = settings.model_copy(update={"quota_minute_seconds": 60.0})
+    with dovecot() as server, closing(ImapBox(server, db, real)) as imap, worker_processes(real, tmp_path) as workers:
+        imap.arrive(30)
+        imap.begin_here()
+        workers.keep(2)
+        until(lambda: imap.value(_WAITED_ON), "a worker to wait for news")
+        imap.backfill()
+        imap.settle()
+        assert imap.value("SELECT count(*) FROM occurrences WHERE mailbox_id = :mailbox") == 30
+        assert imap.value(_WAITED_ON)
+        assert imap.violations() == []
 
 
 def test_backfill_new_mail_deletions_moves_and_flags_are_mirrored_id_by_id(

@@ -20,6 +20,7 @@ from deploy.local.lock import Endpoints
 from ops_api.app import make_app
 from ops_api.limits import Limits
 from pipeline.commands import sync
+from pipeline.runtime.db import Database
 from pipeline.runtime.errors import UserError
 from tests.gmail_server.google_client import connected, user
 from tests.gmail_server.server import GmailServer
@@ -33,6 +34,18 @@ TOPIC = "projects/p/topics/mail"
 SUBSCRIPTION = "projects/p/subscriptions/mail"
 ADDRESS = "help@ours.example"
 _JOBS = "SELECT stage, lane, state FROM jobs WHERE stage = 'history'"
+
+
+@pytest.fixture
+def ours(api: Api) -> House:
+    return listed(api.db)
+
+
+def listed(db: Database) -> House:
+    """Return an organization whose mailbox was listed before: it has a cursor to read from."""
+    found = house(db, "ours")
+    change(db, "UPDATE mailboxes SET sync_cursor = '5'")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +144,7 @@ def test_a_database_that_is_away_is_not_acknowledged_and_the_announcement_comes_
     google: PubSubServer, servers: Endpoints, database_url: str
 ) -> None:
     with serving(settings_for(database_url)) as running:
-        house(running.db, "ours")
+        listed(running.db)
     name = make_url(database_url).database
     admin = create_engine(servers.database_url, isolation_level="AUTOCOMMIT")
     with _pushed_to(google, database_url, Limits(statement=timedelta(seconds=2))) as api, admin.connect() as server:
@@ -277,14 +290,14 @@ def test_half_of_its_settings_are_told_before_serving(name: str) -> None:
 
 def test_a_worker_is_rung_after_the_commit(google: PubSubServer, database_url: str, redis_url: str) -> None:
     with _pushed_to(google, database_url, redis_url=redis_url) as api, Redis.from_url(redis_url) as valkey:
-        house(api.db, "ours")
+        listed(api.db)
         _post(api, google, _envelope())
         until(lambda: valkey.llen("dramatiq:live") == 1, "the doorbell")
 
 
 def test_a_broker_that_is_away_keeps_nobody_from_announcing(google: PubSubServer, database_url: str) -> None:
     with _pushed_to(google, database_url, redis_url="redis://127.0.0.1:9/0") as api:
-        house(api.db, "ours")
+        listed(api.db)
         assert _post(api, google, _envelope()).status_code == 204
         assert rows(api.db, _JOBS) == [("history", "live", "ready")]
 

@@ -13,6 +13,7 @@ from models.enums import Provider, ReconcileScope
 from pipeline.adapters.wiring import CREDENTIALS
 from pipeline.commands.mailboxes import add_mailbox
 from pipeline.commands.reconcile import request_reconcile
+from pipeline.runtime.secrets import Secrets
 from tests.gmail_server.server import GmailServer
 from tests.ops_api.serving import Api, House, Person, change, fetched, rows
 
@@ -285,6 +286,17 @@ def test_a_provider_that_asks_for_patience_is_a_503_with_the_time(api: Api, ours
     assert (answer.status_code, answer.json()["code"]) == (503, "provider_busy")
     assert 80 <= int(answer.headers["retry-after"]) <= 90
     assert person.get(_path(ours, "connectivity")).json()["status"] == "degraded"
+
+
+def test_a_key_that_the_api_does_not_have_is_a_503_that_names_the_setting(
+    api: Api, ours: House, gmail: GmailServer
+) -> None:
+    other = Secrets("the key of another environment")
+    change(api.db, "UPDATE mailboxes SET credentials = :sealed", sealed=other.seal(CREDENTIALS, ADDRESS, b"{}"))
+    answer = api.person(ours.org_id).get(_path(ours, "sync/labels"))
+    assert (answer.status_code, answer.json()["code"]) == (503, "key_unknown")
+    assert "FIELDPOST_PREVIOUS_SECRET_KEYS" in answer.json()["detail"]
+    assert rows(api.db, "SELECT state FROM mailboxes") == [("active",)]
 
 
 def test_reading_moves_no_cursor_and_changes_no_row(api: Api, ours: House, gmail: GmailServer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from pipeline.core.budget import Grant, Scope
 from pipeline.runtime import budgets
@@ -18,6 +19,7 @@ from pipeline.runtime.budgets import Account
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import Reach
 from tests.factories import rows, value
+from tests.worker_process import until
 
 #: A provider's minute of these tests.
 MINUTE = timedelta(seconds=2)
@@ -181,6 +183,83 @@ def test_calls_at_once_halve_and_grow_again(db: Database, account: Account) -> N
     assert at_once() == 4
     rows(db, "INSERT INTO projects (name, concurrency) VALUES ('acme', 6)")
     assert at_once() == 6
+
+
+def test_refusals_of_one_burst_halve_the_calls_at_once_once(db: Database, account: Account) -> None:
+    def crowded(seen: int) -> Any:
+        with db.begin() as connection:
+            wait = timedelta(seconds=2)
+            budgets.refuse(connection, account, Reach.CALLS, wait, "too many", is_told=False, at_once=seen)
+            return budgets.at_once(connection, account)
+
+    assert [crowded(4), crowded(4), crowded(4)] == [2, 2, 2]
+    assert [crowded(2), crowded(2), crowded(4)] == [1, 1, 1]
+
+
+def test_a_draw_waits_for_locks_a_moment_and_a_note_as_long_as_a_stopped_process_may_hold_them(
+    db: Database, account: Account
+) -> None:
+    def waits(change: Callable[[Any], object]) -> list[str]:
+        with db.begin() as connection:
+            change(connection)
+            names = ("lock_timeout", "idle_in_transaction_session_timeout", "synchronous_commit")
+            return [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names]
+
+    for _ in range(2):  # the first makes the rows
+        drawing = waits(lambda connection: budgets.take(connection, account, "watch", 1, is_live=True))
+        assert drawing == ["1s", "5s", "off"]
+    assert waits(lambda connection: budgets.spend(connection, account, 1, 1)) == ["10s", "5s", "off"]
+    assert waits(lambda connection: budgets.doubt(connection, account)) == ["10s", "5s", "off"]
+    with db.begin() as connection:
+        assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "20s"
+
+
+def test_a_process_that_is_stopped_in_a_draw_stops_the_project_for_seconds_only(db: Database, account: Account) -> None:
+    take(db, account)
+    other = replace(account, mailbox_id=uuid4())
+    stopped = db.engine.connect()
+    stopped.begin()
+    budgets.take(stopped, account, "messages.list", 1, is_live=False)
+    print(
+        "DBG",
+        [
+            stopped.exec_driver_sql(f"SHOW {n}").scalar_one()
+            for n in ("idle_in_transaction_session_timeout", "transaction_timeout", "lock_timeout", "statement_timeout")
+        ],
+    )
+    with pytest.raises(OperationalError, match="lock timeout"):
+        take(db, other)
+
+    def is_free() -> bool:
+        try:
+            found = take(db, other)
+            print(found)
+            return found.calls == 1
+        except OperationalError as e:
+            print(repr(e)[:200])
+            return False
+
+    until(is_free, "the budget of the project", 20)
+    stopped.invalidate()
+    stopped.close()
+
+
+def test_bytes_are_noted_though_somebody_holds_the_projects_budget(db: Database, account: Account) -> None:
+    take(db, account)
+    with db.begin() as holding:
+        holding.exec_driver_sql("SELECT FROM budgets WHERE scope = 'project:acme' FOR UPDATE")
+        told(db, budgets.spend, account, 600, 1)
+    assert value(db, "SELECT day_bytes FROM budgets WHERE scope LIKE 'mailbox:%'") == 600
+
+
+def test_what_a_clock_that_was_ahead_wrote_is_not_waited_for(db: Database, account: Account) -> None:
+    take(db, account)
+    rows(db, "UPDATE budgets SET level = 0, level_at = now() + interval '10 years', day = day + 3650,"
+             " rest_until = now() + interval '10 years', probe_until = now() + interval '10 years'")  # fmt: skip
+    until(lambda: take(db, account).is_probe, "a probe")
+    told(db, budgets.succeed, account, brings_bytes=True)
+    assert value(db, "SELECT count(*) FROM budgets WHERE level_at > now() + interval '1 min' OR day_units <> 20") == 0
+    assert value(db, "SELECT count(*) FROM budgets WHERE rest_until IS NULL AND probe_until IS NULL") == 2
 
 
 def test_the_projects_profile_decides_what_a_call_costs(db: Database, account: Account) -> None:

@@ -63,6 +63,13 @@ def test_limits_of_the_day_name_midnight_pacific_time(db: Database, box: UUID) -
     assert "midnight Pacific time" in size
 
 
+def test_what_is_kept_for_live_mail_is_told_apart(db: Database, box: UUID) -> None:
+    rows(db, "UPDATE budgets SET day_bytes = 2375000000, day_units = 76000000")
+    units, size = said(db, box)
+    assert "units of the day are spent but for what is kept for live mail, until" in units
+    assert "MB of the day are fetched but for what is kept for live mail, until" in size
+
+
 def test_what_waits_has_a_pace_and_a_time(db: Database, box: UUID) -> None:
     rows(
         db,
