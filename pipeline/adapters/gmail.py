@@ -144,7 +144,7 @@ class GmailSource:
         raise Permanent("a Gmail mailbox cannot be waited on; set up push, or let the schedule ask")
 
     def close(self) -> None:
-        """Close every connection, one that a call uses after that call; the next call opens new ones."""
+        """Close every connection, one that a call uses after that call; calls to come open one each."""
         self._calls.close()
 
     def _check_owner(self) -> None:

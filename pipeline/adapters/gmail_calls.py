@@ -56,7 +56,7 @@ class GmailCalls:
         self._on_call = on_call
         #: The newest goes first: as many stay in use as there are calls at once.
         self._idle: LifoQueue[AuthorizedHttp] = LifoQueue()
-        self._closings = 0
+        self._is_closed = False
         options = {"api_endpoint": endpoint} if endpoint else {}
         service = build("gmail", "v1", http=httplib2.Http(), static_discovery=True, client_options=options)
         # Making these objects costs more than a call does, so it is done once.
@@ -81,8 +81,11 @@ class GmailCalls:
         return value
 
     def close(self) -> None:
-        """Close every connection, one that a call uses after that call; the next call opens new ones."""
-        self._closings += 1
+        """Close every connection, one that a call uses after that call; calls to come open one each."""
+        self._is_closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         with suppress(Empty):
             while True:
                 self._idle.get_nowait().close()
@@ -126,7 +129,6 @@ class GmailCalls:
     @contextmanager
     def _connection(self) -> Iterator[AuthorizedHttp]:
         """Lend a connection for one call; one that failed half-way may hold bytes of an old answer and is closed."""
-        closings = self._closings
         try:
             connection = self._idle.get_nowait()
         except Empty:
@@ -140,10 +142,12 @@ class GmailCalls:
             is_whole = True
             raise
         finally:
-            if is_whole and closings == self._closings:
+            if is_whole:
                 self._idle.put(connection)
             else:
                 connection.close()
+            if self._is_closed:
+                self._close_idle()
 
 
 class _Failed(Exception):

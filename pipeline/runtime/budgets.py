@@ -97,9 +97,7 @@ def project_scope(project: str) -> str:
     return f"project:{project}"
 
 
-def take(
-    connection: Connection, account: Account, method: str, calls: int, *, is_live: bool, unused: int = 0
-) -> Grant:
+def take(connection: Connection, account: Account, method: str, calls: int, *, is_live: bool, unused: int = 0) -> Grant:
     """Draw the units of up to `calls` calls of a method; commit before the calls are made.
 
     `unused` units come back first: they were drawn a moment ago and paid for nothing. A lock that somebody does not let
@@ -234,8 +232,12 @@ def _locked(connection: Connection, account: Account, patience: str = _NOTES) ->
     rows = _rows(connection, account, account.scopes, patience)
     # Each row was locked after the time was read for it.
     now: datetime = max(row.now for row in rows)
-    both = [rules.as_of(_budget(row), now) for row in rows]
-    return Held(both[0], both[1], limits_of(rows[0]), now, account.minute)
+    stored = Held(_budget(rows[0]), _budget(rows[1]), limits_of(rows[0]), now, account.minute)
+    held = replace(stored, mailbox=rules.as_of(stored.mailbox, now), project=rules.as_of(stored.project, now))
+    if (stored.mailbox.level_at, stored.project.level_at) != (held.mailbox.level_at, held.project.level_at):
+        # A clock that was ahead: whatever becomes of the draw, the budget fills from now on.
+        _write(connection, account, stored, held)
+    return held
 
 
 def _rows(connection: Connection, account: Account, scopes: Sequence[str], patience: str) -> Sequence[Row[Any]]:
@@ -251,8 +253,8 @@ def _rows(connection: Connection, account: Account, scopes: Sequence[str], patie
 
 def _write(connection: Connection, account: Account, before: Held, after: Held) -> None:
     pairs = ((before.mailbox, after.mailbox), (before.project, after.project))
-    changed = [
-        asdict(new) | {"scope": scope} for scope, (old, new) in zip(account.scopes, pairs, strict=True) if new != old
-    ]
-    if changed:
-        connection.execute(_WRITE, changed)
+    for scope, (old, new) in zip(account.scopes, pairs, strict=True):
+        if new != old:
+            # One by one: after a pipeline of several the server forgets `_IDLE` (its last message, a flush, stops the
+            # clock and does not start it).
+            connection.execute(_WRITE, asdict(new) | {"scope": scope})

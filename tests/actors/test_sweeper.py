@@ -152,7 +152,7 @@ def test_a_stage_of_a_newer_version_that_kills_its_worker_is_buried_too(db: Data
 
 def test_a_pause_that_is_over_ends_by_itself_and_frees_what_waits(db: Database, broker: RedisBroker):
     with db.begin() as connection:
-        mine = mailbox(connection, organization(connection))
+        mine = mailbox(connection, organization(connection), cursor="5")
         connection.execute(text("UPDATE mailboxes SET state = 'paused', paused_until = now()"))
     put(db, mailbox_id=mine)
     with db.begin() as connection:

@@ -445,6 +445,22 @@ def test_connections_are_kept_and_at_most_four_calls_are_made_at_once(desk: Desk
     assert peak[ADDRESS] <= 4
 
 
+def test_a_mailbox_keeps_no_thread_between_fetches(full: Desk) -> None:
+    full.source.fetch(full.items())
+    assert [each.name for each in threading.enumerate() if each.name.startswith("gmail_")] == []
+
+
+def test_a_source_that_was_closed_works_on_and_keeps_no_connection(full: Desk) -> None:
+    items = full.items()
+    idle = full.source._calls._idle
+    assert idle.qsize() == 1
+    with full.source._calls._connection():
+        full.source.close()
+    assert idle.qsize() == 0
+    assert all(isinstance(each, Fetched) for each in full.source.fetch(items))
+    assert idle.qsize() == 0
+
+
 def test_calls_and_units_are_counted_as_the_provider_counts_them(full: Desk) -> None:
     items = full.items()
     full.source.fetch(items)

@@ -23,7 +23,7 @@ from tests.gmail_server.server import GmailServer
 
 STEPS = 1_000
 #: A quiet point comes about once in this many steps, and at the end.
-_STEPS_TO_REST = 40
+_STEPS_TO_REST = 80
 
 SEEDS = [*range(1, 6), *(pytest.param(number, marks=pytest.mark.soak) for number in range(6, 51))]
 

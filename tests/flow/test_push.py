@@ -63,6 +63,7 @@ def test_a_watched_mailbox_announces_its_new_mail_and_a_listener_asks_for_it(
     assert box.box.watched[0] == TOPIC
     (row,) = rows(box.db, "SELECT state, expires_at FROM watches")
     assert (row.state, row.expires_at) == ("active", datetime.fromtimestamp(box.box.watched[1] / 1000, UTC))
+    rows(box.db, "UPDATE mailboxes SET sync_cursor = :cursor", cursor=str(box.box.history_id))
     with PubSubServer() as pubsub:
         pubsub.pull_from(NAME, TOPIC)
         gmail.announcer.publish = pubsub.publish

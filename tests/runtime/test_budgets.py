@@ -232,11 +232,8 @@ def test_a_process_that_is_stopped_in_a_draw_stops_the_project_for_seconds_only(
 
     def is_free() -> bool:
         try:
-            found = take(db, other)
-            print(found)
-            return found.calls == 1
-        except OperationalError as e:
-            print(repr(e)[:200])
+            return take(db, other).calls == 1
+        except OperationalError:
             return False
 
     until(is_free, "the budget of the project", 20)
