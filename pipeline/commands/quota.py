@@ -46,8 +46,8 @@ _ASK_AGAIN = text(
 _LIST = text("""
     SELECT name, p.profile, p.units_per_user_minute, p.units_per_minute, p.units_per_day, p.bytes_per_user_day,
            p.concurrency AS most_at_once, p.changed_at, p.changed_by, count(m.id) AS mailboxes,
-           CASE WHEN b.day >= CAST(timezone('America/Los_Angeles', now()) AS date) THEN b.day_units ELSE 0 END AS spent,
-           CASE WHEN b.rest_until > now() THEN b.rest_until END AS rest_until
+           CASE WHEN b.day = CAST(timezone('America/Los_Angeles', now()) AS date) THEN b.day_units ELSE 0 END AS spent,
+           CASE WHEN b.rest_until BETWEEN now() AND now() + interval '25 hours' THEN b.rest_until END AS rest_until
       FROM (SELECT name FROM projects UNION SELECT project FROM mailboxes WHERE project IS NOT NULL) AS known(name)
       LEFT JOIN projects p USING (name) LEFT JOIN budgets b ON b.scope = 'project:' || name
       LEFT JOIN mailboxes m ON m.project = name

@@ -82,7 +82,7 @@ def test_a_told_wait_is_never_longer_than_the_longest_day() -> None:
         rules.refused(full(NOON), NOON, timedelta(days=30), "no"),
         rules.refused_bytes(full(NOON), NOON, timedelta(days=30), "no"),
     ):
-        assert box.rest_until or box.bytes_rest_until == NOON + rules.LONGEST
+        assert (box.rest_until or box.bytes_rest_until) == NOON + rules.LONGEST
         assert draw(held(mailbox=box), LIVE)[0].calls == 0
 
 
