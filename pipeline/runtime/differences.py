@@ -42,10 +42,11 @@ _BACK = text("""
        AND (o.state = 'gone' OR o.vanished_at < (SELECT started_at FROM reconciles WHERE id = :id))
      ORDER BY i.provider_id
 """)
+#: What the comparison before recorded as it asked for this one is as old as this one, and was there to be listed.
 _VANISHED = """
     SELECT o.provider_id, o.absences, o.thread_id, o.locator FROM occurrences o
      WHERE o.mailbox_id = :mailbox AND o.deleted_at IS NULL AND o.state <> 'gone' AND o.absences < :enough
-       AND o.created_at < (SELECT started_at FROM reconciles WHERE id = :id)
+       AND o.created_at <= (SELECT started_at FROM reconciles WHERE id = :id)
        AND (CAST(:since AS timestamptz) IS NULL
             OR (o.created_at >= CAST(:since AS timestamptz) AND o.internal_at >= CAST(:since AS timestamptz) + :margin))
        AND NOT EXISTS (SELECT FROM reconcile_ids i WHERE i.reconcile_id = :id AND i.provider_id = o.provider_id)

@@ -25,7 +25,12 @@ STEPS = 1_000
 #: A quiet point comes about once in this many steps, and at the end.
 _STEPS_TO_REST = 80
 
-SEEDS = [*range(1, 6), *(pytest.param(number, marks=pytest.mark.soak) for number in range(6, 51))]
+#: 26 once found a message that vanished between two comparisons, the second asked for as the first recorded it.
+_ALWAYS = (1, 2, 3, 4, 26)
+SEEDS = [
+    *_ALWAYS,
+    *(pytest.param(number, marks=pytest.mark.soak) for number in range(5, 51) if number not in _ALWAYS),
+]
 
 
 @pytest.mark.parametrize("number", SEEDS)
