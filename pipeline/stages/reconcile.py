@@ -25,6 +25,8 @@ _PAGE = 500
 #: How often to look for a reading of history that began after the last page, and how long at most: without one, mail
 #: that came meanwhile counts as missing, and is fetched all the same.
 _HISTORY_POLL, _HISTORY_PATIENCE = timedelta(seconds=1), timedelta(minutes=2)
+#: How often to look for the cursor that the first listing takes.
+_CURSOR_POLL = timedelta(seconds=30)
 
 _RUNNING = text("""
     SELECT id, mailbox_id, scope, since, label, labels_left, labels_read, cursor, pages, restarts, listed_at,
@@ -160,6 +162,9 @@ def work(items: Sequence[Running], ports: Ports) -> Sequence[Told | Again | Bloc
 def _not_yet(item: Running) -> Again | None:
     if item.begins_at > item.mailbox.now:
         return Again(item.begins_at - item.mailbox.now, "the comparison begins later")
+    if not item.mailbox.has_cursor:
+        # What changed while it lists would be told by nobody.
+        return Again(_CURSOR_POLL, "the mailbox was never listed: its listing takes the cursor first")
     if item.waits_for_history:
         return Again(_HISTORY_POLL, "waits for the changes since the listing")
     return None
