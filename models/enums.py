@@ -287,14 +287,6 @@ class WindowState(StrEnum):
     DONE = "done"
 
 
-class ListingReason(StrEnum):
-    """Why a mailbox is listed."""
-
-    REQUESTED = "requested"
-    RESYNC = "resync"  #: the provider forgot the history cursor
-    GAP_FILL = "gap_fill"
-
-
 class ReconcileScope(StrEnum):
     """How far a comparison of a mailbox with its provider reaches, and what follows from it."""
 

@@ -11,7 +11,6 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -170,7 +169,6 @@ watches = Table(
 slots = Table(
     "slots",
     metadata,
-    Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("schedule", Text, nullable=False),
     Column("slot_at", DateTime(timezone=True), nullable=False),
     word("outcome", SlotOutcome),

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from models.base import created, key, metadata, word
-from models.enums import BackfillState, ListingReason, MailboxState, Provider, WindowState
+from models.enums import BackfillState, MailboxState, Provider, WindowState
 
 organizations = Table(
     "organizations",
@@ -82,10 +82,7 @@ backfills = Table(
     key(),
     Column("mailbox_id", Uuid, ForeignKey("mailboxes.id"), nullable=False),
     word("state", BackfillState, BackfillState.RUNNING),
-    word("reason", ListingReason, ListingReason.REQUESTED),
     Column("since", DateTime(timezone=True)),
-    #: The end of what is listed; NULL: up to now.
-    Column("until", DateTime(timezone=True)),
     #: Where the listing goes on in the version before 0002; windows have their own.
     Column("cursor", Text),
     Column("listed", BigInteger, nullable=False, server_default=text("0")),

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.enums import BackfillState, GapCause, GapState, ListingReason, MailboxState, OccurrenceState, ReconcileScope
+from models.enums import BackfillState, GapCause, GapState, MailboxState, OccurrenceState, ReconcileScope
 
 
 class _Read(BaseModel):
@@ -31,7 +31,6 @@ class WindowAnswer(_Read):
 class BackfillAnswer(_Read):
     """A listing under way: ids named so far, those that were new, the provider's estimate of all."""
 
-    reason: ListingReason
     since: datetime | None
     listed: int
     fresh: int
@@ -77,6 +76,7 @@ class ReconcileAnswer(_Read):
     missing: int = Field(description="Ids that the ledger lacked.")
     vanished: int = Field(description="Occurrences that the provider named no more.")
     relabelled: int
+    is_doubted: bool = Field(description="It lacked messages that are still there; nothing was marked as gone.")
     label: str = Field(description="The label under way; empty while all mail is listed, and at the end.")
     labels_left: int
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar
+from functools import wraps
+from typing import Generic, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -19,6 +20,7 @@ _PROBE_PATIENCE = timedelta(minutes=1)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,25 @@ class Stage(Generic[Item, Result]):
 
 def each(function: Callable[[Item], Result]) -> Callable[[Sequence[Item], Ports], Sequence[Result | Exception]]:
     """Lift a pure function of one item to the `work` of a stage; an exception stays with its item."""
-
-    def attempt(item: Item) -> Result | Exception:
-        try:
-            return function(item)
-        except Exception as error:  # noqa: BLE001 - whatever one item raises is that item's outcome
-            return error
+    attempt = caught(function)
 
     def work(items: Sequence[Item], _: Ports) -> Sequence[Result | Exception]:
         return [attempt(item) for item in items]
 
     return work
+
+
+def caught(function: Callable[Arguments, Result]) -> Callable[Arguments, Result | Exception]:
+    """Return a function that answers with what the given one raises: one item's trouble is that item's outcome."""
+
+    @wraps(function)
+    def attempt(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result | Exception:
+        try:
+            return function(*arguments, **options)
+        except Exception as error:  # noqa: BLE001 - whatever one item raises is that item's outcome
+            return error
+
+    return attempt
 
 
 def gate(mailbox: Mailbox, *, probes: bool = False) -> Again | Blocked | None:

@@ -14,7 +14,7 @@ from models.enums import BackfillState, GapCause, GapState, ReconcileScope
 
 _COLUMNS = """
     r.id, r.mailbox_id, r.scope, r.state, r.since, r.asked_by, r.started_at, r.finished_at, r.listed, r.missing,
-    r.vanished, r.relabelled, r.label, cardinality(r.labels_left) AS labels_left, r.listed_at
+    r.vanished, r.relabelled, r.is_doubted, r.label, cardinality(r.labels_left) AS labels_left, r.listed_at
 """
 _RECENT = text(f"""
     SELECT {_COLUMNS} FROM reconciles r WHERE r.mailbox_id = :id ORDER BY r.started_at DESC LIMIT :limit
@@ -28,7 +28,7 @@ _LAST = text(f"""
 """)  # noqa: S608 - column names from above
 _WHOLE = text(f"""
     SELECT {_COLUMNS} FROM reconciles r
-     WHERE r.mailbox_id = :id AND r.state = 'done' AND r.scope IN ('full', 'audit') AND r.since IS NULL
+     WHERE r.mailbox_id = :id AND r.state = 'done' AND r.scope IN ('full', 'audit')
      ORDER BY r.finished_at DESC LIMIT 1
 """)  # noqa: S608 - column names from above
 _GAPS = text("""
@@ -82,6 +82,8 @@ class Reconcile:
     missing: int
     vanished: int
     relabelled: int
+    #: It lacked messages that are still there, so nothing was marked as gone.
+    is_doubted: bool
     label: str
     labels_left: int
     listed_at: datetime | None
@@ -207,6 +209,7 @@ def _reconcile(row: Row[Any]) -> Reconcile:
         missing=row.missing,
         vanished=row.vanished,
         relabelled=row.relabelled,
+        is_doubted=row.is_doubted,
         label=row.label,
         labels_left=row.labels_left,
         listed_at=row.listed_at,

@@ -10,10 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from models.enums import ListingReason
-
 _LISTINGS = text("""
-    SELECT b.mailbox_id, b.reason, b.since, b.listed, b.fresh, b.estimate, b.started_at,
+    SELECT b.mailbox_id, b.since, b.listed, b.fresh, b.estimate, b.started_at,
            w.number, w.after_at, w.before_at, w.pages, w.listed AS in_window, all_of.done, all_of.restarts
       FROM backfills b
       LEFT JOIN backfill_windows w ON w.backfill_id = b.id AND w.state = 'open'
@@ -51,7 +49,6 @@ class Listing:
     """
 
     mailbox_id: UUID
-    reason: ListingReason
     since: datetime | None
     listed: int
     fresh: int
@@ -90,7 +87,6 @@ def _listing(row: Row[Any]) -> Listing:
     window = OpenWindow(row.number, row.after_at, row.before_at, row.pages, row.in_window)
     return Listing(
         mailbox_id=row.mailbox_id,
-        reason=ListingReason(row.reason),
         since=row.since,
         listed=row.listed,
         fresh=row.fresh,

@@ -126,7 +126,10 @@ def _finish(mailbox: str, found: Reconcile, *, as_json: bool) -> None:
                 ("compared", "all ids and labels" if found.since is None else f"since {found.since:%Y-%m-%d}"),
                 ("ids at the provider", f"{found.listed:,}"),
                 ("missing here", f"{found.missing:,}"),
-                ("gone there", f"{found.vanished:,}"),
+                (
+                    "gone there",
+                    "not believed: asked for, some are still there" if found.is_doubted else f"{found.vanished:,}",
+                ),
                 ("other labels", f"{found.relabelled:,}"),
                 ("took", took),
             ]

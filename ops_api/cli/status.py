@@ -146,6 +146,7 @@ def compared_as_json(found: Reconcile) -> dict[str, object]:
         "missing": found.missing,
         "vanished": found.vanished,
         "relabelled": found.relabelled,
+        "is_doubted": found.is_doubted,
     }
 
 
@@ -154,7 +155,6 @@ def _listing_as_json(listing: Listing | None) -> dict[str, object] | None:
         return None
     window = listing.window
     return {
-        "reason": listing.reason,
         "since": listing.since,
         "listed": listing.listed,
         "fresh": listing.fresh,
@@ -200,7 +200,8 @@ def _compared(found: Standing, mailbox: sync.SyncStatus) -> str | None:
     last = found.compared.get(mailbox.mailbox_id)
     if last is None:
         return None if mailbox.provider is Provider.FILES else "never"
-    return f"{ago(last.finished_at, found.now)} ({last.scope}): {counted(last.listed, 'id')}, {last.missing:,} missing"
+    said = f"{ago(last.finished_at, found.now)} ({last.scope}): {counted(last.listed, 'id')}, {last.missing:,} missing"
+    return f"{said}; it lacked messages that are still there, nothing was marked as gone" if last.is_doubted else said
 
 
 def _announced(found: Standing, mailbox: sync.SyncStatus) -> str | None:

@@ -26,11 +26,11 @@ class Window:
     before: datetime | None
 
 
-def first(*, now: datetime, since: datetime | None, until: datetime | None, has_dates: bool) -> Window:
+def first(*, now: datetime, since: datetime | None, has_dates: bool) -> Window:
     """Return the newest window; a source that cannot bound a listing by date gets one window for everything."""
     if not has_dates:
         return Window(0, since, None)
-    return Window(0, _bottom((until or now) - FIRST_WIDTH, since), until)
+    return Window(0, _bottom(now - FIRST_WIDTH, since), None)
 
 
 def following(done: Window, *, listed: int, pages: int, since: datetime | None, now: datetime) -> Window | None:

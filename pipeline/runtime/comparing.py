@@ -27,6 +27,7 @@ _INSERT = text("""
 _AGAIN = text("""
     UPDATE reconciles SET scope = :scope, since = :since, cursor = NULL, label = '', labels_left = '{}',
                           labels_read = '{}', pages = 0, listed = 0, listed_at = NULL,
+                          waits_until = NULL, restarts = 0, is_wanted_again = false,
                           started_at = CASE WHEN started_at > now() THEN least(started_at, now() + :delay)
                                             ELSE now() + :delay END
      WHERE id = :id
@@ -125,7 +126,7 @@ def _distance(connection: Connection, mailbox_id: UUID) -> timedelta:
     return backoff.delay(max(0, lately - _EXPIRIES_AT_ONCE), base=_FIRST_DISTANCE, cap=_LONGEST_DISTANCE)
 
 
-def note_expiry(connection: Connection, mailbox: Mailbox) -> UUID:
+def note_expiry(connection: Connection, mailbox: Mailbox) -> None:
     """Note that the provider forgot the cursor: a gap that a bounded comparison fills by itself.
 
     One that forgets again and again, as some do with idle mailboxes, is compared at growing distances: listing without
@@ -138,7 +139,7 @@ def note_expiry(connection: Connection, mailbox: Mailbox) -> UUID:
     if connection.execute(_WIDEN, {"mailbox": mailbox_id, "from_at": since}).rowcount == 0:
         note_gap(connection, mailbox, GapCause.HISTORY_EXPIRED, GapState.FILLING, from_at=since)
     wanted = whole(connection, mailbox_id) if since is None else Comparison(ReconcileScope.RESYNC, since)
-    return ask(connection, mailbox_id, wanted, "history", delay=distance, is_anew=True)
+    ask(connection, mailbox_id, wanted, "history", delay=distance, is_anew=True)
 
 
 def note_gap(

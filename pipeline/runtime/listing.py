@@ -7,30 +7,24 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from models.enums import ListingReason
-
 #: A listing that is running reaches further back when asked: its windows go on down to the new end.
 _ASK = text("""
-    INSERT INTO backfills (mailbox_id, since, reason) VALUES (:id, :since, :reason)
+    INSERT INTO backfills (mailbox_id, since) VALUES (:id, :since)
         ON CONFLICT (mailbox_id) WHERE state = 'running'
         DO UPDATE SET since = CASE WHEN backfills.since IS NULL OR excluded.since IS NULL THEN NULL
                                    ELSE least(backfills.since, excluded.since) END
-    RETURNING id
 """)
 _BEGIN = text("""
-    INSERT INTO backfills (mailbox_id, reason) VALUES (:id, :reason)
+    INSERT INTO backfills (mailbox_id) VALUES (:id)
         ON CONFLICT (mailbox_id) WHERE state = 'running' DO NOTHING
 """)
 
 
-def ask(
-    connection: Connection, mailbox_id: UUID, *, since: datetime | None, reason: ListingReason = ListingReason.REQUESTED
-) -> UUID:
+def ask(connection: Connection, mailbox_id: UUID, *, since: datetime | None) -> None:
     """Write that a mailbox is to be listed back to `since` (None: all of it); joins a listing that is running."""
-    found: UUID = connection.execute(_ASK, {"id": mailbox_id, "since": since, "reason": reason.value}).scalar_one()
-    return found
+    connection.execute(_ASK, {"id": mailbox_id, "since": since})
 
 
 def begin(connection: Connection, mailbox_id: UUID) -> None:
     """Write that a mailbox is to be listed, unless it is being listed already, however far back."""
-    connection.execute(_BEGIN, {"id": mailbox_id, "reason": ListingReason.REQUESTED.value})
+    connection.execute(_BEGIN, {"id": mailbox_id})

@@ -18,13 +18,13 @@ from pipeline.runtime.errors import PageExpired
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
 from pipeline.runtime.occurrences import Recorded, record
-from pipeline.stage import Again, Blocked, Stage, Work, gate
+from pipeline.stage import Again, Blocked, Stage, Work, caught, gate
 
 #: Ids per page: the most that Gmail gives for 5 units (mission-peers, 1.1).
 PAGE = 500
 
 _RUNNING = text("""
-    SELECT b.id, b.mailbox_id, b.since, b.until, w.number, w.after_at, w.before_at, w.cursor, w.restarts,
+    SELECT b.id, b.mailbox_id, b.since, w.number, w.after_at, w.before_at, w.cursor, w.restarts,
            w.started_at
       FROM backfills b LEFT JOIN backfill_windows w ON w.backfill_id = b.id AND w.state = 'open'
      WHERE b.mailbox_id = ANY(CAST(:ids AS uuid[])) AND b.state = 'running'
@@ -65,7 +65,6 @@ class Listing:
     mailbox: Mailbox
     backfill_id: UUID
     since: datetime | None
-    until: datetime | None
     window: Window | None
     cursor: str | None
     restarts: int
@@ -91,7 +90,6 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Listing]:
             mailboxes[UUID(job.key)],
             row.id,
             row.since,
-            row.until,
             None if row.number is None else Window(row.number, row.after_at, row.before_at),
             row.cursor,
             row.restarts or 0,
@@ -116,22 +114,16 @@ def _rest(item: Listing) -> Again | None:
     return Again(item.begins_at - item.mailbox.now, "page tokens are refused again and again")
 
 
-def _read(item: Listing, ports: Ports) -> Read | Exception:
+@caught
+def _read(item: Listing, ports: Ports) -> Read:
+    source = ports.sources.open(item.mailbox.ref, Lane.BACKFILL)
+    # The cursor comes before the first list: what arrives in between is seen by both (reliability, 3.1).
+    profile = source.profile() if item.window is None else None
+    window = item.window or windows.first(now=item.mailbox.now, since=item.since, has_dates=source.has_dates)
     try:
-        source = ports.sources.open(item.mailbox.ref, Lane.BACKFILL)
-        # The cursor comes before the first list: what arrives in between is seen by both (reliability, 3.1).
-        profile = source.profile() if item.window is None else None
-        window = item.window or windows.first(
-            now=item.mailbox.now, since=item.since, until=item.until, has_dates=source.has_dates
-        )
-        page: Page | None
-        try:
-            page = source.list_page(item.cursor, span=Span(window.after, window.before), limit=PAGE)
-        except PageExpired:
-            page = None
-        return Read(window, page, profile)
-    except Exception as error:  # noqa: BLE001 - one mailbox's trouble is that mailbox's outcome
-        return error
+        return Read(window, source.list_page(item.cursor, span=Span(window.after, window.before), limit=PAGE), profile)
+    except PageExpired:
+        return Read(window, None, profile)
 
 
 def save(connection: Connection, works: Sequence[Work[Listing, Read]]) -> Sequence[Emit]:

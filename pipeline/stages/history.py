@@ -17,7 +17,7 @@ from pipeline.runtime.errors import CursorExpired, Transient
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
 from pipeline.runtime.occurrences import record, relabel, settle_vanished, vanish
-from pipeline.stage import Again, Blocked, Stage, Work, gate
+from pipeline.stage import Again, Blocked, Stage, Work, caught, gate
 
 #: Pages of changes that one job records, of 500 each, and where a provider without an end is left.
 _PAGES, _ENDLESS = 40, 2_000
@@ -77,18 +77,12 @@ def _one(mailbox: Mailbox, ports: Ports) -> Delta | Again | Blocked | Exception:
     return gate(mailbox, probes=True) or _read(mailbox, ports)
 
 
-def _read(mailbox: Mailbox, ports: Ports) -> Delta | Exception:
-    try:
-        source = ports.sources.open(mailbox.ref, Lane.LIVE)
-        return _changes(source, mailbox.cursor)
-    except Exception as error:  # noqa: BLE001 - one mailbox's trouble is that mailbox's outcome
-        return error
-
-
-def _changes(source: MailSource, cursor: str | None) -> Delta:
-    if cursor is not None:
+@caught
+def _read(mailbox: Mailbox, ports: Ports) -> Delta:
+    source = ports.sources.open(mailbox.ref, Lane.LIVE)
+    if mailbox.cursor is not None:
         try:
-            return _collect(source, cursor)
+            return _collect(source, mailbox.cursor)
         except CursorExpired:
             pass  # a usual answer, not a failure: what it hid is compared below
     return Delta(source.profile().cursor, is_new_cursor=True)

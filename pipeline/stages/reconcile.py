@@ -19,7 +19,7 @@ from pipeline.runtime.errors import Gone, PageExpired, Permanent
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
 from pipeline.runtime.occurrences import GRACE, record
-from pipeline.stage import Again, Blocked, Stage, Work, gate
+from pipeline.stage import Again, Blocked, Stage, Work, caught, gate
 
 _PAGE = 500
 #: How often to look for a reading of history that began after the last page, and how long at most: without one, mail
@@ -65,10 +65,6 @@ _DONE = text("""
                           vanished = vanished + :vanished, relabelled = relabelled + :relabelled,
                           is_doubted = :is_doubted
      WHERE id = :id RETURNING missing
-""")
-_DOUBTED = text("""
-    UPDATE mailboxes SET last_sync_error = 'a listing lacked messages that are still there; nothing was marked as gone'
-     WHERE id = :id
 """)
 _MISSING = text("UPDATE reconciles SET missing = missing + :missing WHERE id = :id")
 
@@ -170,12 +166,10 @@ def _not_yet(item: Running) -> Again | None:
     return None
 
 
-def _read(item: Running, ports: Ports) -> Told | Exception:
-    try:
-        source = ports.sources.open(item.mailbox.ref, Lane.REPAIR)
-        return _list(item, source) if item.listed_at is None else _prove(item, source)
-    except Exception as error:  # noqa: BLE001 - one mailbox's trouble is that mailbox's outcome
-        return error
+@caught
+def _read(item: Running, ports: Ports) -> Told:
+    source = ports.sources.open(item.mailbox.ref, Lane.REPAIR)
+    return _list(item, source) if item.listed_at is None else _prove(item, source)
 
 
 def _list(item: Running, source: MailSource) -> Told:
@@ -193,11 +187,13 @@ def _list(item: Running, source: MailSource) -> Told:
     return Told(page, labels)
 
 
-def _prove(item: Running, source: MailSource) -> Told | Exception:
+def _prove(item: Running, source: MailSource) -> Told:
     """Ask for some of the ids that were not listed: a listing that lacks what is there must not bury it."""
     answers = source.fetch(item.unlisted) if item.unlisted else ()
-    trouble = next((one.error for one in answers if isinstance(one, Missed) and not isinstance(one.error, Gone)), None)
-    return trouble or Told(is_end=True, is_doubted=any(isinstance(one, Fetched) for one in answers))
+    for one in answers:
+        if isinstance(one, Missed) and not isinstance(one.error, Gone):
+            raise one.error
+    return Told(is_end=True, is_doubted=any(isinstance(one, Fetched) for one in answers))
 
 
 def save(connection: Connection, works: Sequence[Work[Running, Told]]) -> Sequence[Emit]:
@@ -267,8 +263,6 @@ def _end(connection: Connection, done: Work[Running, Told]) -> list[Emit]:
     counts = {"missing": found.missing, "vanished": found.vanished, "relabelled": found.relabelled}
     missing = connection.execute(_DONE, {"id": item.reconcile_id, "is_doubted": is_doubted} | counts).scalar_one()
     comparing.forget_ids(connection, item.reconcile_id)
-    if is_doubted:
-        connection.execute(_DOUBTED, {"id": mailbox_id})
     if not item.comparison.changes_something:
         return []
     if not item.is_wanted_again:

@@ -16,7 +16,7 @@ COUNTS = st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 40)), min_siz
 
 
 def all_windows(since: datetime | None, counts: list[tuple[int, int]]) -> list[Window]:
-    found = [windows.first(now=NOW, since=since, until=None, has_dates=True)]
+    found = [windows.first(now=NOW, since=since, has_dates=True)]
     for number in range(10_000_000):
         listed, pages = counts[number % len(counts)]
         below = windows.following(found[-1], listed=listed, pages=pages, since=since, now=NOW)
@@ -44,7 +44,7 @@ def test_an_empty_mailbox_takes_few_windows():
 
 
 def test_full_windows_get_narrower_and_sparse_ones_wider():
-    first = windows.first(now=NOW, since=None, until=None, has_dates=True)
+    first = windows.first(now=NOW, since=None, has_dates=True)
     narrow = windows.following(first, listed=9_000, pages=18, since=None, now=NOW)
     wide = windows.following(first, listed=3, pages=1, since=None, now=NOW)
     even = windows.following(first, listed=2_000, pages=4, since=None, now=NOW)
@@ -52,14 +52,14 @@ def test_full_windows_get_narrower_and_sparse_ones_wider():
 
 
 def test_a_source_without_dates_has_one_window():
-    only = windows.first(now=NOW, since=None, until=None, has_dates=False)
+    only = windows.first(now=NOW, since=None, has_dates=False)
     assert (only.after, only.before) == (None, None)
     assert windows.following(only, listed=100_000, pages=200, since=None, now=NOW) is None
 
 
 @given(st.integers(0, 40))
 def test_narrowing_keeps_the_upper_end_and_stops_at_an_hour(times: int):
-    window = windows.first(now=NOW, since=None, until=None, has_dates=True)
+    window = windows.first(now=NOW, since=None, has_dates=True)
     for _ in range(times):
         smaller = windows.narrowed(window, NOW)
         assert smaller.before == window.before

@@ -46,7 +46,8 @@ def test_six_hours_of_refusals_cost_one_call_per_deadline_and_bury_nothing(
         gmail.arrive(50, Random(_SEED))
         until(lambda: server.faults.hits(fault), "the first refusal")
         # Calls that were under way are refused together.
-        time.sleep(seconds / 2)
+        until(lambda: gmail.value("SELECT count(*) FROM budgets WHERE rest_until > now()"), "the rest")
+        until(lambda: not gmail.value("SELECT count(*) FROM jobs WHERE state = 'running'"), "the calls under way")
         server.reset_stats()
         hits = _hits(server, fault, 6 * _HOUR / _SPEED)
 

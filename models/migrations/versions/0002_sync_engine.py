@@ -74,7 +74,6 @@ def upgrade() -> None:
     )
     op.create_table(
         "slots",
-        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("schedule", sa.Text(), nullable=False),
         sa.Column("slot_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
@@ -198,8 +197,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["reconcile_id"], ["reconciles.id"], name=op.f("fk_reconcile_ids_reconcile_id")),
         sa.PrimaryKeyConstraint("reconcile_id", "provider_id", name=op.f("pk_reconcile_ids")),
     )
-    op.add_column("backfills", sa.Column("reason", sa.Text(), server_default="requested", nullable=False))
-    op.add_column("backfills", sa.Column("until", sa.DateTime(timezone=True), nullable=True))
     op.add_column("backfills", sa.Column("fresh", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.create_index(
         "ix_jobs_held",
@@ -242,7 +239,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("vanished_at IS NOT NULL AND deleted_at IS NULL"),
     )
-    op.create_check_constraint("reason_legal", "backfills", "reason IN ('requested', 'resync', 'gap_fill')")
+
     op.execute("UPDATE mailboxes SET sync_cursor = CAST(history_id AS text)")
 
 
@@ -276,8 +273,6 @@ def downgrade() -> None:
     )
     op.drop_index("ix_jobs_held", table_name="jobs", postgresql_where=sa.text("state = 'held'"))
     op.drop_column("backfills", "fresh")
-    op.drop_column("backfills", "until")
-    op.drop_column("backfills", "reason")
     op.drop_table("reconcile_ids")
     op.drop_table("backfill_windows")
     op.drop_table("watches")
