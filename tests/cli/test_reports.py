@@ -107,7 +107,6 @@ def test_status_says_why_a_mailbox_is_slow(fieldpost: Command, served: Settings,
     assert found["state"] == "paused"
     assert found["queued"] == {"backfill": 1, "fetch": 1}
     assert found["backfill"] == {
-        "reason": "requested",
         "since": None,
         "listed": 0,
         "fresh": 0,

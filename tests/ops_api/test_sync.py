@@ -190,6 +190,13 @@ def test_the_proof_holds_once_every_id_was_compared_and_nothing_is_missing(api: 
     assert person.get(_path(ours, "sync/status")).json()["last_reconcile"]["scope"] == "nightly"
 
 
+def test_a_mailbox_that_was_listed_since_a_date_is_proved_back_to_there(api: Api, ours: House) -> None:
+    _compared(api, ours, ReconcileScope.FULL, listed=3, missing=0)
+    change(api.db, "UPDATE reconciles SET since = now() - interval '10 days', is_doubted = true")
+    found = api.person(ours.org_id).get(_path(ours, "sync/audit")).json()
+    assert (found["is_proved"], found["provider_ids"], found["recent"][0]["is_doubted"]) == (True, 3, True)
+
+
 @pytest.mark.parametrize(("what", "scope"), [("audit", "audit"), ("reconcile", "full")])
 def test_a_comparison_is_asked_for_once_and_remembers_by_whom(api: Api, ours: House, what: str, scope: str) -> None:
     person = api.person(ours.org_id)
