@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 from google.auth.exceptions import GoogleAuthError, RefreshError
-from googleapiclient.errors import HttpError
 
-from pipeline.adapters.gmail_refusals import DOUBTED, TOKEN, Refusal, read
+from pipeline.adapters.gmail_refusals import DOUBTED, TOKEN, Refusal
+from pipeline.core.quota import next_quota_day
 from pipeline.runtime.errors import (
     CursorExpired,
     FieldpostError,
@@ -29,9 +28,6 @@ from pipeline.runtime.errors import (
 SHORT = timedelta(seconds=2)
 MINUTE_QUOTA = timedelta(seconds=15)
 LONG = timedelta(hours=1)
-
-#: Google's day of a quota ends at midnight Pacific time.
-_QUOTA_ZONE = "America/Los_Angeles"
 
 
 class TooManyAtOnce(Throttled):
@@ -68,7 +64,7 @@ def _wait(default: timedelta, reach: Reach, kind: type[Throttled] = Throttled) -
 
 
 def _until_tomorrow(refusal: Refusal) -> FieldpostError:
-    return Throttled(refusal.text(), refusal.retry_after or _to_next_quota_day(refusal.at), Reach.PROJECT)
+    return Throttled(refusal.text(), refusal.retry_after or next_quota_day(refusal.at) - refusal.at, Reach.PROJECT)
 
 
 def _as(kind: type[FieldpostError], hint: str = "") -> Decide:
@@ -178,11 +174,6 @@ RULES = (
 )  # fmt: skip
 
 
-def from_answer(error: HttpError, method: str, now: datetime) -> FieldpostError:
-    """Return the error for an HTTP answer to `method` (such as `messages.get`); `now` makes waits of told times."""
-    return decided(read(error, method, now))
-
-
 def from_auth(error: GoogleAuthError, method: str, now: datetime) -> FieldpostError:
     """Return the error for a token that could not be had: revoked consent needs a person, the rest passes."""
     text = str(error.args[0] if error.args else error)
@@ -206,10 +197,3 @@ def decided(refusal: Refusal) -> FieldpostError:
 def row_for(refusal: Refusal) -> Rule:
     """Return the row that decides; the last one holds for every HTTP code."""
     return next(rule for rule in RULES if rule.matches(refusal))
-
-
-def _to_next_quota_day(now: datetime) -> timedelta:
-    here = now.astimezone(ZoneInfo(_QUOTA_ZONE))
-    midnight = datetime.combine(here.date() + timedelta(days=1), time(), here.tzinfo)
-    # As instants: in one zone Python subtracts what the clocks show, wrong by an hour twice a year.
-    return timedelta(seconds=midnight.timestamp() - now.timestamp())

@@ -20,10 +20,10 @@ from pipeline.adapters.gmail_errors import (
     SHORT,
     Rule,
     TooManyAtOnce,
-    from_answer,
+    decided,
     from_auth,
 )
-from pipeline.adapters.gmail_refusals import LONGEST, Refusal
+from pipeline.adapters.gmail_refusals import LONGEST, Refusal, read
 from pipeline.ports import Missed
 from pipeline.runtime.errors import (
     CursorExpired,
@@ -50,7 +50,7 @@ def refused(
     """Return the error for an answer in the older of Google's two shapes."""
     body = {"error": {"code": status, "message": message, "errors": [{"reason": reason, "message": message}]}}
     headers = {"status": str(status)} | ({} if retry_after is None else {"retry-after": retry_after})
-    return from_answer(HttpError(httplib2.Response(headers), json.dumps(body).encode()), method, NOW)
+    return decided(read(HttpError(httplib2.Response(headers), json.dumps(body).encode()), method, NOW))
 
 
 Meet = Callable[[Desk], object]
@@ -101,7 +101,7 @@ def grant(error: str, description: str) -> Meet:
 
 def without_json(status: int) -> Meet:
     def meet(desk: Desk) -> object:
-        raise from_answer(HttpError(httplib2.Response({"status": str(status)}), b"<html>"), "messages.get", NOW)
+        raise decided(read(HttpError(httplib2.Response({"status": str(status)}), b"<html>"), "messages.get", NOW))
 
     return meet
 
@@ -274,7 +274,7 @@ def test_a_refused_token_is_renewed_once_before_a_person_is_asked(full: Desk) ->
 )
 def test_a_daily_limit_waits_until_midnight_pacific_when_nothing_is_told(now: datetime, wait: timedelta) -> None:
     answer = HttpError(httplib2.Response({"status": "403"}), b'{"error": {"message": "Daily Limit Exceeded"}}')
-    error = from_answer(answer, "messages.get", now)
+    error = decided(read(answer, "messages.get", now))
     assert isinstance(error, Throttled)
     assert (error.reach, error.retry_after) == (Reach.PROJECT, wait)
 
@@ -293,7 +293,7 @@ def test_the_newer_shape_of_errors_is_read_as_well() -> None:
         "details": [{"reason": "RATE_LIMIT_EXCEEDED"}],
     }
     answer = HttpError(httplib2.Response({"status": "403"}), json.dumps({"error": error}).encode())
-    assert type(from_answer(answer, "messages.get", NOW)) is Throttled
+    assert type(decided(read(answer, "messages.get", NOW))) is Throttled
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_the_newer_shape_of_errors_is_read_as_well() -> None:
 )
 def test_an_answer_without_googles_json_is_judged_by_its_status(body: bytes) -> None:
     def judged(status: int) -> FieldpostError:
-        return from_answer(HttpError(httplib2.Response({"status": str(status)}), body), "messages.get", NOW)
+        return decided(read(HttpError(httplib2.Response({"status": str(status)}), body), "messages.get", NOW))
 
     assert type(judged(502)) is Transient
     assert type(judged(429)) is Throttled
