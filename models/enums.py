@@ -87,6 +87,7 @@ class ReferenceKind(StrEnum):
 
     IN_REPLY_TO = "in_reply_to"
     REFERENCES = "references"
+    REPORTED = "reported"  #: the message that a delivery report speaks of (RFC 3464); never used to stitch
 
 
 class BlobKind(StrEnum):
@@ -155,6 +156,79 @@ class StitchReason(StrEnum):
     REFERENCES = "references"
     REFERENCED_BY = "referenced_by"
     PROVIDER_THREAD = "provider_thread"
+    SUBJECT = "subject"  #: the same subject between the same people within the window, where that is switched on
+    DELIVERY_REPORT = "delivery_report"  #: a bounce of a message that we sent
+    OUTBOUND = "outbound_send"  #: we wrote it in this ticket (contract 001)
+    PERSON = "person"  #: somebody put it there
+
+
+class RegroupingKind(StrEnum):
+    """What was done to tickets as wholes."""
+
+    MERGE = "merge"  #: several became one
+    SPLIT = "split"  #: some messages became a ticket of their own
+
+
+class QuarantineCause(StrEnum):
+    """Why a message was set aside before it could reach a ticket's people."""
+
+    LOOP = "loop"  #: our own automatic mail came back, or mail that circles
+    ANSWERS_BACK = "answers_back"  #: its sender answers every automatic answer of ours
+    THREAD_RATE = "thread_rate"  #: its ticket and its sender answer each other faster than people do
+    POISON = "poison_mail"  #: reading it ended the process that read it, again and again
+
+
+class SendIdentityStatus(StrEnum):
+    """Whether an address may be written from (contract 001)."""
+
+    PENDING = "pending"
+    VERIFIED = "verified"
+    FAILED = "failed"
+
+
+class OutboundKind(StrEnum):
+    """Who wrote a message that we send."""
+
+    REPLY = "reply"  #: a person
+    ACKNOWLEDGEMENT = "acknowledgement"  #: the desk itself: "we have it"
+
+
+class OutboundState(StrEnum):
+    """Where a message stands that we send."""
+
+    QUEUED = "queued"
+    SENDING = "sending"  #: handed over once; whether it left must be looked up before it is handed over again
+    SENT = "sent"
+    UNKNOWN = "unknown"  #: nobody can tell whether it left: a person decides
+    FAILED = "failed"  #: refused for good; nothing left
+    CANCELLED = "cancelled"
+
+
+class ExtractionState(StrEnum):
+    """What became of reading the text of an attachment."""
+
+    DONE = "done"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too_large"
+    FAILED = "failed"
+
+
+class ReprocessKind(StrEnum):
+    """Which step is done anew with what is stored."""
+
+    PARSE = "parse"
+    STITCH = "stitch"
+    ROUTING = "routing"
+
+
+class ReprocessState(StrEnum):
+    """How far a repetition has come; nothing changes before a person applies it."""
+
+    COMPARING = "comparing"
+    COMPARED = "compared"
+    APPLYING = "applying"
+    APPLIED = "applied"
+    CANCELLED = "cancelled"
 
 
 class TriageMode(StrEnum):

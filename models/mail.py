@@ -101,11 +101,22 @@ messages = Table(
     Column("flags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     #: The kind of machine that wrote it (auto_reply, bounce, ...); NULL for people.
     word("machine", MachineKind, nullable=True),
+    #: The list it came through (RFC 2919), lower case.
+    Column("list_id", Text),
+    #: Who wrote what this message forwards, where it says so.
+    Column("forwarded_from", Text),
     Column("raw_sha256", LargeBinary, nullable=False),
     Column("parser_version", SmallInteger, nullable=False),
     created(),
     UniqueConstraint("org_id", "fingerprint", "signature"),
     Index(None, "collision_group_id", postgresql_where=text("collision_group_id IS NOT NULL")),
+    #: By hash: ids of up to 998 characters fit no B-tree page when hostile (reliability, section 4).
+    Index(
+        "ix_messages_rfc_message_id",
+        "org_id",
+        text("hashtextextended(rfc_message_id, 0)"),
+        postgresql_where=text("rfc_message_id IS NOT NULL"),
+    ),
 )
 
 message_contents = Table(
@@ -114,6 +125,8 @@ message_contents = Table(
     Column("message_id", BigInteger, ForeignKey("messages.id"), primary_key=True),
     Column("body_text", Text, nullable=False),
     Column("body_html", Text),
+    #: What its sender wrote anew, without quotes and signature; NULL when that is all of `body_text`.
+    Column("fresh_text", Text),
 )
 
 message_addresses = Table(
@@ -135,6 +148,8 @@ message_references = Table(
     Column("position", SmallInteger, nullable=False),
     Column("reference", Text, nullable=False),
     PrimaryKeyConstraint("message_id", "kind", "position"),
+    #: Who answers a message: the other side of `ix_messages_rfc_message_id`.
+    Index("ix_message_references_reference", text("hashtextextended(reference, 0)")),
 )
 
 blobs = Table(

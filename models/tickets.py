@@ -9,10 +9,12 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -23,7 +25,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from models.base import created, key, metadata, word
-from models.enums import Confidence, Direction, DispatchState, StitchReason, TicketPriority, TicketStatus
+from models.enums import (
+    Confidence,
+    Direction,
+    DispatchState,
+    RegroupingKind,
+    StitchReason,
+    TicketPriority,
+    TicketStatus,
+)
 
 tickets = Table(
     "tickets",
@@ -47,6 +57,8 @@ tickets = Table(
     Column("merged_into", Uuid, ForeignKey("tickets.id")),
     #: Set once, by the ticket's first message: routing never decides twice.
     Column("routed_at", DateTime(timezone=True)),
+    #: What routing decided, with the version of its rules: what a repetition is compared with.
+    Column("routing", JSONB),
     Column("response_due_at", DateTime(timezone=True)),
     Column("resolution_due_at", DateTime(timezone=True)),
     Column("version", BigInteger, nullable=False, server_default=text("0")),
@@ -67,20 +79,76 @@ ticket_messages = Table(
     word("reason", StitchReason),
     word("confidence", Confidence),
     Column("evidence", Text),
+    #: Tickets that evidence named and that were not believed, each with why not; NULL when there were none.
+    Column("rejected", JSONB),
+    #: The version of the stitching rules that placed it.
+    Column("rules_version", SmallInteger, nullable=False, server_default=text("1")),
+    #: Set when a person put it there: no rule moves it.
+    Column("is_pinned", Boolean, nullable=False, server_default=text("false")),
     Column("linked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Index(None, "ticket_id"),
+    Index(None, "ticket_id", "linked_at"),
 )
 
-#: One row per Message-ID, reference, provider thread or token ever named; the forest of the union-find.
+#: One row per key (`pipeline.core.threading`) that a message of a ticket has; the forest of the union-find.
 thread_keys = Table(
     "thread_keys",
     metadata,
     Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
-    #: First 16 bytes of SHA-256 over kind and value: flat cost for hostile ids of any length.
+    #: First 16 bytes of SHA-256 over kind, value and whom it is believed from: flat cost for ids of any length.
     Column("digest", LargeBinary, nullable=False),
     Column("ticket_id", Uuid, ForeignKey("tickets.id"), nullable=False),
     PrimaryKeyConstraint("org_id", "digest"),
     Index(None, "ticket_id"),
+)
+
+#: Merges and splits, by rules and by people, with all that undoing them needs.
+regroupings = Table(
+    "regroupings",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    word("kind", RegroupingKind),
+    #: The ticket that the others merged into, or that was split.
+    Column("ticket_id", Uuid, ForeignKey("tickets.id"), nullable=False),
+    #: Those that merged into it, or the new one.
+    Column("other_ids", ARRAY(Uuid), nullable=False),
+    #: The tickets as they were, by id.
+    Column("before", JSONB, nullable=False),
+    Column("actor", Text, nullable=False, server_default=text("'system'")),
+    Column("reason", Text, nullable=False),
+    created(),
+    Column("undone_at", DateTime(timezone=True)),
+    Column("undone_by", Text),
+    CheckConstraint("(undone_at IS NULL) = (undone_by IS NULL)", name="undone_by_somebody"),
+    Index(None, "ticket_id"),
+    Index("ix_regroupings_other_ids", "other_ids", postgresql_using="gin"),
+)
+
+#: What a regrouping moved, and from which ticket: one thing per row.
+regrouped = Table(
+    "regrouped",
+    metadata,
+    Column("regrouping_id", BigInteger, ForeignKey("regroupings.id"), nullable=False),
+    Column("from_ticket_id", Uuid, ForeignKey("tickets.id"), nullable=False),
+    Column("message_id", BigInteger, ForeignKey("messages.id")),
+    Column("digest", LargeBinary),
+    Column("work_order_id", Uuid, ForeignKey("work_orders.id")),
+    CheckConstraint("num_nonnulls(message_id, digest, work_order_id) = 1", name="one_thing"),
+    Index(None, "regrouping_id"),
+)
+
+#: Tickets that a person took apart: no evidence joins them again.
+held_apart = Table(
+    "held_apart",
+    metadata,
+    Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("one_id", Uuid, ForeignKey("tickets.id"), nullable=False),
+    Column("other_id", Uuid, ForeignKey("tickets.id"), nullable=False),
+    Column("regrouping_id", BigInteger, ForeignKey("regroupings.id"), nullable=False),
+    PrimaryKeyConstraint("one_id", "other_id"),
+    CheckConstraint("one_id < other_id", name="in_order"),
+    Index(None, "other_id"),
+    Index(None, "org_id"),
 )
 
 allowlist = Table(
