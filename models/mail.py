@@ -73,11 +73,14 @@ occurrence_recipients = Table(
     "occurrence_recipients",
     metadata,
     Column("occurrence_id", BigInteger, ForeignKey("occurrences.id"), primary_key=True),
+    #: Where a message was seen; indexed here, for occurrences change at every hop. NULL: by the version before 0003.
+    Column("message_id", BigInteger, ForeignKey("messages.id")),
     Column("address", Text),
     word("source", RecipientSource),
     word("confidence", Confidence),
     Column("evidence", JSONB, nullable=False),
     CheckConstraint("(source = 'unknown') = (address IS NULL)", name="address_unless_unknown"),
+    Index(None, "message_id"),
 )
 
 messages = Table(

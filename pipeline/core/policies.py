@@ -17,6 +17,10 @@ class OrganizationPolicy:
 
     triage_mode: TriageMode
     dispatch: DispatchPolicy
+    #: How far apart messages with the same subject and outside person may be and still join; None: they never do.
+    subject_window: timedelta | None
+    #: Domains whose people are ours, beside those of our mailboxes.
+    own_domains: tuple[str, ...]
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> OrganizationPolicy:
@@ -29,4 +33,13 @@ class OrganizationPolicy:
                 min_priority=int(stored.get("min_priority", 65)),
                 reopen_after=timedelta(days=float(stored.get("reopen_after_days", 7))),
             ),
+            subject_window=_days(stored.get("subject_window_days")),
+            own_domains=tuple(str(domain).lower().lstrip("@") for domain in stored.get("own_domains", ())),
         )
+
+
+def _days(stored: object) -> timedelta | None:
+    days = float(str(stored)) if stored else 0.0
+    if not 0 <= days <= 365:
+        raise ValueError(f"subject_window_days must be between 0 and 365, not {days}")
+    return timedelta(days=days) or None

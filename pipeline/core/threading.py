@@ -1,51 +1,51 @@
 """Stitching as union-find: which messages belong together, whatever order they came in.
 
-A message and every key it names (its own Message-ID, In-Reply-To, References, the provider's thread) are nodes of one
-forest; missing parents are nodes too. A group is a connected component, so the partition depends only on the set of
-messages. Keys that were seen before carry the ticket they belong to; a group that touches several tickets merges them.
+A message and its keys (`pipeline.core.thread_keys`) are nodes of one forest; a group is a connected component, so the
+partition depends only on the set of messages. Keys that were seen before carry the ticket they belong to; a group that
+touches several tickets merges them, unless a person took them apart.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from models.enums import Confidence, StitchReason
+from pipeline.core.thread_keys import Key
 
 Ticket = TypeVar("Ticket", bound=Hashable)
 
-#: Strongest evidence first; the first that leads to another message or ticket is the reason shown.
+#: Written on every link; a new number makes stored links worth comparing again.
+RULES_VERSION = 2
+
 _CONFIDENCE = {
     StitchReason.REPLY_TOKEN: Confidence.HIGH,
+    StitchReason.DELIVERY_REPORT: Confidence.HIGH,
     StitchReason.IN_REPLY_TO: Confidence.MEDIUM,
     StitchReason.REFERENCES: Confidence.MEDIUM,
     StitchReason.REFERENCED_BY: Confidence.MEDIUM,
     StitchReason.PROVIDER_THREAD: Confidence.LOW,
+    StitchReason.SUBJECT: Confidence.LOW,
     StitchReason.NEW_TICKET: Confidence.LOW,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """One node beside a message: why it connects, its digest, and what it says in words."""
-
-    reason: StitchReason
-    digest: bytes
-    shown: str
-
-
-@dataclass(frozen=True, slots=True)
 class Node(Generic[Ticket]):
-    """One message with its keys, strongest first; `ticket` is where it is linked already, or what its token names."""
+    """One message with its keys, strongest first.
+
+    `ticket` is where it is linked already; `token` and `reported` are tickets that need no key: what a signed address
+    names, and the ticket of the message of ours that a delivery report speaks of.
+    """
 
     message_id: int
     at: datetime
     keys: tuple[Key, ...]
     ticket: Ticket | None = None
     token: Ticket | None = None
+    reported: Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +67,19 @@ class Group(Generic[Ticket]):
     new_digests: tuple[bytes, ...]
 
 
-def digest(kind: str, value: str) -> bytes:
-    """Return the key of a named thing: 16 bytes whatever the length of a hostile id."""
-    return hashlib.sha256(f"{kind}:{value}".encode("utf-8", "surrogatepass")).digest()[:16]
+class Forest:
+    """Union-find with path halving over any hashable nodes; roots of tickets held apart are never joined."""
 
-
-class _Forest:
-    """Union-find with path halving over any hashable nodes."""
-
-    def __init__(self) -> None:
+    def __init__(self, apart: Iterable[Collection[Hashable]] = ()) -> None:
         self._parent: dict[Hashable, Hashable] = {}
+        #: By root: the roots it must not be joined with.
+        self._enemies: dict[Hashable, set[Hashable]] = {}
+        for one, other in apart:
+            self._enemies.setdefault(one, set()).add(other)
+            self._enemies.setdefault(other, set()).add(one)
 
     def find(self, node: Hashable) -> Hashable:
+        """Return the root of a node."""
         parent = self._parent
         parent.setdefault(node, node)
         while parent[node] != node:
@@ -86,61 +87,97 @@ class _Forest:
             node = parent[node]
         return node
 
-    def join(self, one: Hashable, other: Hashable) -> None:
-        self._parent[self.find(one)] = self.find(other)
+    def join(self, one: Hashable, other: Hashable) -> bool:
+        """Join the trees of two nodes; False when they are held apart."""
+        child, root = self.find(one), self.find(other)
+        if child == root:
+            return True
+        if self._enemies and not self._befriend(child, root):
+            return False
+        self._parent[child] = root
+        return True
+
+    def _befriend(self, child: Hashable, root: Hashable) -> bool:
+        enemies = {self.find(enemy) for enemy in self._enemies.get(child, ())}
+        if root in enemies:
+            return False
+        self._enemies.setdefault(root, set()).update(enemies)
+        for enemy in enemies:
+            self._enemies.setdefault(enemy, set()).add(root)
+        return True
 
 
-def assemble(nodes: Sequence[Node[Ticket]], known: Mapping[bytes, Ticket]) -> list[Group[Ticket]]:
+def assemble(
+    nodes: Sequence[Node[Ticket]], known: Mapping[bytes, Ticket], apart: Iterable[Collection[Ticket]] = ()
+) -> list[Group[Ticket]]:
     """Return the conversations that the messages form with what is `known` (digest to ticket).
 
-    Groups come in the order of their oldest message; nothing else depends on the order of `nodes`.
+    Groups come in the order of their oldest message. Without pairs of tickets held `apart` nothing else depends on the
+    order of `nodes`; with them each message, oldest first, follows its strongest evidence.
     """
-    forest = _Forest()
-    for node in nodes:
-        for key in node.keys:
-            forest.join(("message", node.message_id), ("key", key.digest))
-        for ticket in (node.ticket, node.token):
-            if ticket is not None:
-                forest.join(("message", node.message_id), ("ticket", ticket))
+    forest = Forest([("ticket", one), ("ticket", other)] for one, other in apart)
     for found, ticket in known.items():
         forest.join(("key", found), ("ticket", ticket))
+    ordered = sorted(nodes, key=lambda node: (node.at, node.message_id))
+    for node in ordered:
+        for said in (node.ticket, node.token, node.reported):
+            if said is not None:
+                forest.join(("message", node.message_id), ("ticket", said))
+    for node in ordered:
+        for key in node.keys:
+            forest.join(("message", node.message_id), ("key", key.digest))
     members: dict[Hashable, list[Node[Ticket]]] = {}
-    for node in sorted(nodes, key=lambda node: (node.at, node.message_id)):
+    for node in ordered:
         members.setdefault(forest.find(("message", node.message_id)), []).append(node)
     tickets = _tickets_by_root(forest, nodes, known)
-    return [_group(group, tickets.get(root, frozenset()), known) for root, group in members.items()]
+    return [_group(group, tickets.get(root, frozenset()), known, forest) for root, group in members.items()]
 
 
 def _tickets_by_root(
-    forest: _Forest, nodes: Iterable[Node[Ticket]], known: Mapping[bytes, Ticket]
+    forest: Forest, nodes: Iterable[Node[Ticket]], known: Mapping[bytes, Ticket]
 ) -> dict[Hashable, frozenset[Ticket]]:
-    named = [ticket for node in nodes for ticket in (node.ticket, node.token) if ticket is not None]
+    said = [ticket for node in nodes for ticket in (node.ticket, node.token, node.reported) if ticket is not None]
     found: dict[Hashable, set[Ticket]] = {}
-    for ticket in {*known.values(), *named}:
+    for ticket in {*known.values(), *said}:
         found.setdefault(forest.find(("ticket", ticket)), set()).add(ticket)
     return {root: frozenset(tickets) for root, tickets in found.items()}
 
 
-def _group(nodes: Sequence[Node[Ticket]], tickets: frozenset[Ticket], known: Mapping[bytes, Ticket]) -> Group[Ticket]:
+def _group(
+    nodes: Sequence[Node[Ticket]], tickets: frozenset[Ticket], known: Mapping[bytes, Ticket], forest: Forest
+) -> Group[Ticket]:
+    root = forest.find(("message", nodes[0].message_id))
     named: dict[bytes, set[int]] = {}
     for node in nodes:
         for key in node.keys:
-            named.setdefault(key.digest, set()).add(node.message_id)
-    links = [_link(node, named, known, is_first=not tickets and position == 0) for position, node in enumerate(nodes)]
-    fresh = dict.fromkeys(key.digest for node in nodes for key in node.keys if key.digest not in known)
-    return Group(tuple(links), tickets, tuple(fresh))
+            if forest.find(("key", key.digest)) == root:
+                named.setdefault(key.digest, set()).add(node.message_id)
+    believed = {found for found in named if known.get(found, None) in tickets}
+    links = [_link(node, named, believed, tickets, is_first=not tickets and at == 0) for at, node in enumerate(nodes)]
+    return Group(tuple(links), tickets, tuple(found for found in named if found not in known))
 
 
 def _link(
-    node: Node[Ticket], named: Mapping[bytes, set[int]], known: Mapping[bytes, Ticket], *, is_first: bool
+    node: Node[Ticket],
+    named: Mapping[bytes, set[int]],
+    believed: Collection[bytes],
+    tickets: frozenset[Ticket],
+    *,
+    is_first: bool,
 ) -> Link:
-    if node.token is not None:
-        return Link(node.message_id, StitchReason.REPLY_TOKEN, Confidence.HIGH, "signed token in the recipient address")
+    if node.token in tickets and node.token is not None:
+        return _because(node, StitchReason.REPLY_TOKEN, "signed token in the recipient address")
+    if node.reported in tickets and node.reported is not None:
+        return _because(node, StitchReason.DELIVERY_REPORT, "reports on a message that we sent")
     if not is_first:
         for key in node.keys:
-            if key.digest in known or named[key.digest] - {node.message_id}:
-                return Link(node.message_id, key.reason, _CONFIDENCE[key.reason], key.shown)
-    return Link(node.message_id, StitchReason.NEW_TICKET, Confidence.LOW, "first of its conversation")
+            if key.digest in believed or named.get(key.digest, set()) - {node.message_id}:
+                return _because(node, key.reason, key.shown)
+    return _because(node, StitchReason.NEW_TICKET, "first of its conversation")
+
+
+def _because(node: Node[Ticket], reason: StitchReason, evidence: str) -> Link:
+    return Link(node.message_id, reason, _CONFIDENCE[reason], evidence)
 
 
 def winner(tickets: Iterable[Ticket], rank: Mapping[Ticket, tuple[int, datetime]]) -> Ticket:

@@ -60,7 +60,7 @@ def test_a_reply_joins_its_parent_in_the_same_batch_and_in_a_later_one(world: Wo
 
 
 def test_a_child_that_comes_before_its_parent_is_in_the_same_ticket_which_the_parent_then_names(world: World):
-    (child,) = world.stitched(mail("Re: The matter", sender="bob@x.example", in_reply_to="<r@x>"), minutes=10)
+    (child,) = world.stitched(mail("Re: The matter", sender="bob@customer.example", in_reply_to="<r@x>"), minutes=10)
     (parent,) = world.stitched(mail("The matter", message_id="<r@x>"), minutes=0)
     assert tickets(world) == 1
     assert links(world)[parent] == ("referenced_by", "medium")
@@ -97,8 +97,8 @@ def test_the_same_mail_in_a_second_mailbox_is_linked_once_and_brings_its_thread_
 def test_a_signed_reply_address_joins_and_a_forged_one_does_not(world: World):
     (first,) = world.stitched(mail())
     code = world.ticket_of(first).code
-    signed = ticket_codes.reply_address(code, SECRETS.key("reply address"), "acme.example")
-    forged = ticket_codes.reply_address(code, b"another secret", "acme.example")
+    signed = ticket_codes.reply_address(code, SECRETS.key("reply address"), "help@acme.example")
+    forged = ticket_codes.reply_address(code, b"another secret", "help@acme.example")
     good, bad = world.stitched(mail("signed", to=signed), mail("forged", to=forged))
     assert world.ticket_of(good).id == world.ticket_of(first).id
     assert links(world)[good] == ("reply_token", "high")
@@ -109,7 +109,7 @@ def test_a_signed_address_of_a_merged_ticket_leads_to_the_one_it_became(world: W
     old, new = world.stitched(mail(message_id="<a@x>"), mail("b", message_id="<b@x>"))
     code = world.ticket_of(new).code
     world.stitched(mail("bridge", references="<a@x> <b@x>"), minutes=5)
-    signed = ticket_codes.reply_address(code, SECRETS.key("reply address"), "acme.example")
+    signed = ticket_codes.reply_address(code, SECRETS.key("reply address"), "help@acme.example")
     (late,) = world.stitched(mail("late", to=signed), minutes=9)
     assert world.ticket_of(late).id == world.ticket_of(old).id
 
@@ -179,7 +179,7 @@ def test_a_customers_newer_mail_reopens(world: World, status: str):
 
 @pytest.mark.parametrize(
     ("headers", "minutes"),
-    [({"Auto_Submitted": "auto-replied"}, 120), ({"sender": "help@acme.example"}, 120), ({}, 30)],
+    [({"Auto_Submitted": "auto-replied"}, 120), ({"sender": "help@acme.example", "to": "ann@customer.example"}, 120), ({}, 30)],
     ids=["an automatic answer", "our own mail", "older than the closing"],
 )
 def test_what_is_no_new_wish_of_a_customer_does_not_reopen(world: World, headers: dict[str, str], minutes: int):

@@ -24,28 +24,50 @@ _WORDS = (
     ("message_references", "kind", "'in_reply_to', 'references', 'reported'", "'in_reply_to', 'references'"),
 )
 
-#: Keys of the new form for every message that stands in a ticket (`pipeline.core.threading`): its own id for each of
-#: its people, what it answers for its sender; of list mail for everybody on it.
+#: Keys of the new form for every message that stands in a ticket (`pipeline.core.thread_keys`): its own id as its
+#: author's, for each of its people and for us; what it answers as a message of those it is addressed to, for its
+#: sender; of list mail for everybody on it.
 _KEYS = r"""
     WITH people AS (
         SELECT a.message_id, a.role,
                CASE WHEN strpos(a.address, '@') = 0 OR split_part(a.address, '@', -1) = ANY(CAST(:public AS text[]))
                     THEN a.address ELSE '@' || split_part(a.address, '@', -1) END AS token
-          FROM message_addresses a
+          FROM message_addresses a WHERE a.position < 100
     ), ours AS (
-        SELECT org_id, CASE WHEN split_part(address, '@', -1) = ANY(CAST(:public AS text[]))
-                            THEN address ELSE '@' || split_part(address, '@', -1) END AS token FROM mailboxes
-    ), keys AS (
-        SELECT l.org_id, l.ticket_id, l.linked_at, 'id:' || m.rfc_message_id || chr(10) || p.token AS said
-          FROM ticket_messages l JOIN messages m ON m.id = l.message_id JOIN people p ON p.message_id = m.id
-         WHERE m.rfc_message_id IS NOT NULL
-        UNION ALL
-        SELECT l.org_id, l.ticket_id, l.linked_at, 'id:' || r.reference || chr(10) || p.token
+        SELECT DISTINCT org_id, CASE WHEN split_part(address, '@', -1) = ANY(CAST(:public AS text[]))
+                                     THEN address ELSE '@' || split_part(address, '@', -1) END AS token FROM mailboxes
+    ), linked AS (
+        SELECT l.org_id, l.ticket_id, l.linked_at, l.message_id, m.rfc_message_id, m.direction, m.machine
           FROM ticket_messages l JOIN messages m ON m.id = l.message_id
-          JOIN message_references r ON r.message_id = m.id JOIN people p ON p.message_id = m.id
-         WHERE p.role = 'from'
-            OR (m.machine = 'mailing_list' AND p.role IN ('to', 'cc')
-                AND NOT EXISTS (SELECT FROM ours WHERE ours.org_id = l.org_id AND ours.token = p.token))
+    ), circles AS (
+        SELECT l.message_id, p.token FROM linked l JOIN people p USING (message_id)
+         WHERE l.machine = 'mailing_list' AND p.role IN ('to', 'cc')
+           AND NOT EXISTS (SELECT FROM ours o WHERE o.org_id = l.org_id AND o.token = p.token)
+        UNION ALL
+        SELECT l.message_id, 'nobody' FROM linked l
+         WHERE l.direction = 'inbound' AND l.machine IS DISTINCT FROM 'mailing_list'
+           AND NOT EXISTS (SELECT FROM people p WHERE p.message_id = l.message_id AND p.role IN ('to', 'cc'))
+    ), own AS (
+        SELECT l.message_id, o.token, l.direction FROM linked l JOIN ours o USING (org_id)
+    ), offers AS (
+        SELECT a.message_id, a.token AS author, w.token AS voice
+          FROM people a JOIN (SELECT message_id, token FROM people UNION SELECT message_id, token FROM own) w
+               USING (message_id)
+         WHERE a.role IN ('from', 'reply_to')
+        UNION SELECT message_id, token, token FROM circles
+    ), claims AS (
+        SELECT v.message_id, a.token AS author, v.token AS voice
+          FROM (SELECT message_id, token FROM people WHERE role = 'from'
+                 UNION SELECT message_id, token FROM own WHERE direction = 'outbound') v
+          JOIN (SELECT message_id, token FROM people WHERE role IN ('from', 'to', 'cc')
+                 UNION SELECT message_id, token FROM own) a USING (message_id)
+        UNION SELECT message_id, token, token FROM circles
+    ), keys AS (
+        SELECT l.org_id, l.ticket_id, l.linked_at, concat_ws(chr(10), 'id:' || l.rfc_message_id, o.author, o.voice) AS said
+          FROM linked l JOIN offers o USING (message_id) WHERE l.rfc_message_id IS NOT NULL
+        UNION ALL
+        SELECT l.org_id, l.ticket_id, l.linked_at, concat_ws(chr(10), 'id:' || r.reference, c.author, c.voice)
+          FROM linked l JOIN message_references r USING (message_id) JOIN claims c USING (message_id)
     )
     INSERT INTO thread_keys (org_id, digest, ticket_id)
     SELECT DISTINCT ON (org_id, digest) org_id, digest, ticket_id
@@ -305,6 +327,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["work_order_id"], ["work_orders.id"], name=op.f("fk_regrouped_work_order_id")),
     )
     op.create_index(op.f("ix_regrouped_regrouping_id"), "regrouped", ["regrouping_id"], unique=False)
+    op.add_column("occurrence_recipients", sa.Column("message_id", sa.BigInteger(), nullable=True))
+    op.execute(
+        "UPDATE occurrence_recipients r SET message_id = o.message_id FROM occurrences o WHERE o.id = r.occurrence_id"
+    )
+    op.create_foreign_key(
+        op.f("fk_occurrence_recipients_message_id"), "occurrence_recipients", "messages", ["message_id"], ["id"]
+    )
+    op.create_index(op.f("ix_occurrence_recipients_message_id"), "occurrence_recipients", ["message_id"], unique=False)
     op.add_column("message_contents", sa.Column("fresh_text", sa.Text(), nullable=True))
     op.create_index(
         "ix_message_references_reference",
@@ -357,6 +387,8 @@ def downgrade() -> None:
     op.drop_column("messages", "forwarded_from")
     op.drop_column("messages", "list_id")
     op.drop_index("ix_message_references_reference", table_name="message_references")
+    op.drop_index(op.f("ix_occurrence_recipients_message_id"), table_name="occurrence_recipients")
+    op.drop_column("occurrence_recipients", "message_id")
     op.drop_column("message_contents", "fresh_text")
     op.drop_index(op.f("ix_regrouped_regrouping_id"), table_name="regrouped")
     op.drop_table("regrouped")
