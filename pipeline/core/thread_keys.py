@@ -136,7 +136,7 @@ def _circles(facts: Facts, rules: Rules) -> list[tuple[str, str]]:
         found = _some(_VOICES, lists, outside)
     elif not facts.recipients and not facts.is_outbound:
         found = (participants.NOBODY_NAMED,)
-    return [(circle, circle) for circle in found]
+    return [("circle", circle) for circle in found]
 
 
 def _some(limit: int, *found: Iterable[str]) -> tuple[str, ...]:

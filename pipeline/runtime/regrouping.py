@@ -9,15 +9,18 @@ Whoever calls these holds the organization's stitching lock (`stitching.lock`) a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, text
 
 from models.enums import RegroupingKind
 
 SYSTEM = "system"
+_REASON = 500
 
 #: Everything that changes tickets locks them in the order of their ids, so that none waits in a circle.
 _LOCK = text("SELECT id FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
@@ -30,19 +33,25 @@ _RANK = text("""
 #: `before` holds the tickets that change, also those that merged into a loser earlier and now point elsewhere.
 _RECORD = text("""
     INSERT INTO regroupings (org_id, kind, ticket_id, other_ids, before, actor, reason)
-    SELECT :org, :kind, :ticket, CAST(:others AS uuid[]), jsonb_object_agg(t.id, to_jsonb(t)), :actor, :reason
+    SELECT :org, :kind, :ticket, CAST(:others AS uuid[]), jsonb_build_object(
+               'tickets', jsonb_object_agg(t.id, to_jsonb(t)),
+               'links', CAST(:links AS jsonb),
+               'apart', (SELECT jsonb_agg(to_jsonb(h)) FROM held_apart h
+                          WHERE h.one_id = ANY(CAST(:ticket AS uuid) || CAST(:others AS uuid[]))
+                            AND h.other_id = ANY(CAST(:ticket AS uuid) || CAST(:others AS uuid[])))), :actor, :reason
       FROM tickets t
      WHERE t.id = :ticket OR t.id = ANY(CAST(:others AS uuid[])) OR t.merged_into = ANY(CAST(:others AS uuid[]))
     RETURNING id
 """)
+#: Of the ticket that stays too: what is not in the journal came later.
 _JOURNAL = (
     text("""
         INSERT INTO regrouped (regrouping_id, from_ticket_id, message_id)
-        SELECT :id, ticket_id, message_id FROM ticket_messages WHERE ticket_id = ANY(CAST(:losers AS uuid[]))
+        SELECT :id, ticket_id, message_id FROM ticket_messages WHERE ticket_id = ANY(CAST(:involved AS uuid[]))
     """),
     text("""
         INSERT INTO regrouped (regrouping_id, from_ticket_id, digest)
-        SELECT :id, ticket_id, digest FROM thread_keys WHERE ticket_id = ANY(CAST(:losers AS uuid[]))
+        SELECT :id, ticket_id, digest FROM thread_keys WHERE ticket_id = ANY(CAST(:involved AS uuid[]))
     """),
     text("""
         INSERT INTO regrouped (regrouping_id, from_ticket_id, work_order_id)
@@ -91,6 +100,62 @@ _MERGE = (
 )
 
 
+_LINKS = text("""
+    SELECT message_id, reason, confidence, evidence, is_pinned FROM ticket_messages
+     WHERE message_id = ANY(CAST(:messages AS bigint[])) ORDER BY message_id
+""")
+#: The new ticket stands where the old one stood; what is dispatched stays with the old one.
+_SPLIT = (
+    text("""
+        INSERT INTO tickets (id, org_id, code, status, priority, subject, subject_norm, queue_id, tags,
+                             first_message_at, last_message_at, last_activity_at, closed_at, routed_at, routing,
+                             response_due_at, resolution_due_at)
+        SELECT :new, org_id, :code, status, priority, subject, subject_norm, queue_id, tags,
+               first_message_at, last_message_at, last_activity_at, closed_at, routed_at, routing,
+               response_due_at, resolution_due_at
+          FROM tickets WHERE id = :ticket
+    """),
+    text("""
+        INSERT INTO regrouped (regrouping_id, from_ticket_id, message_id)
+        SELECT :id, :ticket, unnest(CAST(:messages AS bigint[]))
+    """),
+    text("""
+        INSERT INTO regrouped (regrouping_id, from_ticket_id, digest)
+        SELECT :id, ticket_id, digest FROM thread_keys
+         WHERE ticket_id = :ticket AND digest = ANY(CAST(:digests AS bytea[]))
+    """),
+    text("""
+        UPDATE thread_keys SET ticket_id = :new
+         WHERE ticket_id = :ticket AND digest = ANY(CAST(:digests AS bytea[]))
+    """),
+    text("""
+        UPDATE ticket_messages SET ticket_id = :new, reason = 'person', confidence = 'high', evidence = :evidence,
+                                   is_pinned = true
+         WHERE message_id = ANY(CAST(:messages AS bigint[]))
+    """),
+    text("UPDATE tickets SET version = version + 1 WHERE id = :ticket"),
+)
+_RECOMPUTE = text("""
+    UPDATE tickets t SET first_message_at = s.first_at, last_message_at = s.last_at,
+                         last_activity_at = s.last_at,
+                         subject = s.subject, subject_norm = s.subject_norm,
+                         requester_email = s.from_address, requester_name = s.from_name
+      FROM (SELECT DISTINCT ON (l.ticket_id) l.ticket_id, m.subject, m.subject_norm, m.from_address, m.from_name,
+                   min(m.received_at) OVER whole AS first_at, max(m.received_at) OVER whole AS last_at
+              FROM ticket_messages l JOIN messages m ON m.id = l.message_id
+             WHERE l.ticket_id = ANY(CAST(:ids AS uuid[]))
+            WINDOW whole AS (PARTITION BY l.ticket_id)
+             ORDER BY l.ticket_id, m.received_at, m.id) AS s
+     WHERE t.id = s.ticket_id
+""")
+_HOLD_APART = text("""
+    INSERT INTO held_apart (org_id, one_id, other_id, regrouping_id)
+    SELECT :org, least(CAST(:ticket AS uuid), other), greatest(CAST(:ticket AS uuid), other), :id
+      FROM unnest(CAST(:others AS uuid[])) AS t(other)
+        ON CONFLICT DO NOTHING
+""")
+
+
 def lock_tickets(connection: Connection, ticket_ids: Iterable[UUID]) -> None:
     """Lock tickets in the order of their ids."""
     connection.execute(_LOCK, {"ids": list(set(ticket_ids))})
@@ -111,12 +176,19 @@ def record(
     *,
     actor: str,
     reason: str,
+    links: Sequence[Mapping[str, Any]] = (),
 ) -> int:
-    """Keep the tickets as they are before a regrouping; return its id."""
-    found: int = connection.execute(
-        _RECORD,
-        {"org": org_id, "kind": kind.value, "ticket": ticket_id, "others": others, "actor": actor, "reason": reason},
-    ).scalar_one()
+    """Keep the tickets, and the links that will change, as they are before a regrouping; return its id."""
+    values = {
+        "org": org_id,
+        "kind": kind.value,
+        "ticket": ticket_id,
+        "others": list(others),
+        "links": orjson.dumps(list(links)).decode(),
+        "actor": actor,
+        "reason": reason[:_REASON],
+    }
+    found: int = connection.execute(_RECORD, values).scalar_one()
     return found
 
 
@@ -126,6 +198,56 @@ def merge(
     """Merge tickets into one and return the regrouping's id; what was held apart from a loser is from the winner."""
     ordered = sorted(losers)
     regrouping_id = record(connection, org_id, RegroupingKind.MERGE, winner, ordered, actor=actor, reason=reason)
+    values = {"id": regrouping_id, "winner": winner, "losers": ordered, "involved": [winner, *ordered]}
     for statement in (*_JOURNAL, *_MERGE):
-        connection.execute(statement, {"id": regrouping_id, "winner": winner, "losers": ordered})
+        connection.execute(statement, values)
     return regrouping_id
+
+
+def split(
+    connection: Connection,
+    org_id: UUID,
+    ticket_id: UUID,
+    fresh: tuple[UUID, str],
+    *,
+    message_ids: Sequence[int],
+    digests: Sequence[bytes],
+    actor: str,
+    reason: str,
+) -> int:
+    """Make messages of a ticket a ticket of their own, with the keys that are theirs alone; return the regrouping's id.
+
+    `fresh` is the id and the code of the new ticket. The two are held apart from now on.
+    """
+    new_id, code = fresh
+    links = [dict(row) for row in connection.execute(_LINKS, {"messages": list(message_ids)}).mappings()]
+    regrouping_id = record(
+        connection, org_id, RegroupingKind.SPLIT, ticket_id, [new_id], actor=actor, reason=reason, links=links
+    )
+    values = {
+        "id": regrouping_id,
+        "ticket": ticket_id,
+        "new": new_id,
+        "code": code,
+        "messages": list(message_ids),
+        "digests": list(digests),
+        "evidence": f"split off by {actor}: {reason}"[:_REASON],
+    }
+    for statement in _SPLIT:
+        connection.execute(statement, values)
+    recompute(connection, [ticket_id, new_id])
+    hold_apart(connection, org_id, ticket_id, [new_id], regrouping_id)
+    return regrouping_id
+
+
+def recompute(connection: Connection, ticket_ids: Sequence[UUID]) -> None:
+    """Let tickets say of themselves what their messages say: when they began and went on, about what, by whom."""
+    connection.execute(_RECOMPUTE, {"ids": list(ticket_ids)})
+
+
+def hold_apart(
+    connection: Connection, org_id: UUID, ticket_id: UUID, others: Sequence[UUID], regrouping_id: int
+) -> None:
+    """Let no evidence join a ticket with others, until a person merges them."""
+    values = {"org": org_id, "ticket": ticket_id, "others": list(others), "id": regrouping_id}
+    connection.execute(_HOLD_APART, values)

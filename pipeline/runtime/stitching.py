@@ -203,14 +203,18 @@ def apart(connection: Connection, tickets: Iterable[UUID]) -> list[tuple[UUID, U
 
 
 def register(connection: Connection, org_id: UUID, ticket_id: UUID, message_ids: Sequence[int]) -> None:
-    """Let answers to messages that were put into a ticket find it: adds the keys that no message had before.
+    """Let answers to messages that were put into a ticket find it.
 
     Takes the organization's stitching lock: call it before any ticket is locked.
     """
     lock(connection, org_id)
     how = rules(connection, org_id)
     messages = read(connection, message_ids, sightings(connection, message_ids)).values()
-    digests = {key.digest for message in messages for key in keys_of(message.facts, how)}
+    add_keys(connection, org_id, ticket_id, {key.digest for message in messages for key in keys_of(message.facts, how)})
+
+
+def add_keys(connection: Connection, org_id: UUID, ticket_id: UUID, digests: Iterable[bytes]) -> None:
+    """Add the keys that no message had before; the others lead where they led."""
     connection.execute(_REGISTER, {"org": org_id, "ticket": ticket_id, "digests": list(digests)})
 
 

@@ -11,9 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.enums import Confidence, StitchReason
-from pipeline.core.threading import Group, Key, Node, assemble, digest, winner
+from pipeline.core.thread_keys import Key
+from pipeline.core.thread_keys import digest as digest_for
+from pipeline.core.threading import Forest, Group, Node, assemble, winner
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def digest(kind: str, value: str) -> bytes:
+    return digest_for(kind, value, "@x", "@x")
 
 
 def key(reason: StitchReason, value: str) -> Key:
@@ -209,3 +215,51 @@ def test_a_provider_thread_is_another_key_than_a_message_id_of_the_same_letters(
 def test_most_open_work_wins_then_the_older_then_the_smaller_id(ranks: dict[str, tuple[int, datetime]], expected: str):
     assert winner(ranks, ranks) == expected
     assert winner(reversed(list(ranks)), ranks) == expected
+
+
+def test_tickets_held_apart_stay_apart_and_a_message_follows_its_strongest_evidence():
+    known = {digest("id", "<a@x>"): "one", digest("id", "<b@x>"): "two"}
+    bridge = node(9, reply("<b@x>"), key(StitchReason.REFERENCES, "<a@x>"), own("<c@x>"))
+    (group,) = assemble([bridge], known, [("one", "two")])
+    assert group.tickets == {"two"}
+    assert (group.links[0].reason, group.links[0].evidence) == (StitchReason.IN_REPLY_TO, "<b@x>")
+    assert group.new_digests == (digest("id", "<c@x>"),)
+
+
+def test_what_answers_both_sides_of_a_cut_is_divided_message_by_message():
+    known = {digest("id", "<a@x>"): "one", digest("id", "<b@x>"): "two"}
+    to_one = node(1, reply("<a@x>"), own("<c@x>"))
+    to_two = node(2, reply("<b@x>"), key(StitchReason.REFERENCES, "<c@x>"))
+    after = node(3, reply("<c@x>"))
+    groups = assemble([after, to_two, to_one], known, [("two", "one")])
+    assert [(group.tickets, [link.message_id for link in group.links]) for group in groups] == [
+        ({"one"}, [1, 3]),
+        ({"two"}, [2]),
+    ]
+
+
+def test_a_signed_token_outweighs_every_key_across_a_cut():
+    known = {digest("id", "<a@x>"): "one"}
+    (group,) = assemble([node(1, reply("<a@x>"), token="two")], known, [("one", "two")])
+    assert (group.tickets, group.links[0].reason) == ({"two"}, StitchReason.REPLY_TOKEN)
+
+
+def test_a_report_on_our_mail_joins_its_ticket_with_high_confidence():
+    (group,) = assemble([Node(1, NOON, (), reported="sent from")], {})
+    assert group.tickets == {"sent from"}
+    assert (group.links[0].reason, group.links[0].confidence) == (StitchReason.DELIVERY_REPORT, Confidence.HIGH)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_forest_never_joins_enemies_and_joins_everything_else(data: st.DataObject):
+    names = st.integers(0, 9)
+    apart = data.draw(st.lists(st.tuples(names, names).filter(lambda pair: pair[0] != pair[1]), max_size=4))
+    forest = Forest(apart)
+    for one, other in data.draw(st.lists(st.tuples(names, names), max_size=20)):
+        joined = forest.join(one, other)
+        assert joined == (forest.find(one) == forest.find(other))
+    for one, other in apart:
+        assert forest.find(one) != forest.find(other)
+    if not apart:
+        assert forest.join(0, 9)

@@ -54,14 +54,14 @@ _KEYS = r"""
           FROM people a JOIN (SELECT message_id, token FROM people UNION SELECT message_id, token FROM own) w
                USING (message_id)
          WHERE a.role IN ('from', 'reply_to')
-        UNION SELECT message_id, token, token FROM circles
+        UNION SELECT message_id, 'circle', token FROM circles
     ), claims AS (
         SELECT v.message_id, a.token AS author, v.token AS voice
           FROM (SELECT message_id, token FROM people WHERE role = 'from'
                  UNION SELECT message_id, token FROM own WHERE direction = 'outbound') v
           JOIN (SELECT message_id, token FROM people WHERE role IN ('from', 'to', 'cc')
                  UNION SELECT message_id, token FROM own) a USING (message_id)
-        UNION SELECT message_id, token, token FROM circles
+        UNION SELECT message_id, 'circle', token FROM circles
     ), keys AS (
         SELECT l.org_id, l.ticket_id, l.linked_at, concat_ws(chr(10), 'id:' || l.rfc_message_id, o.author, o.voice) AS said
           FROM linked l JOIN offers o USING (message_id) WHERE l.rfc_message_id IS NOT NULL

@@ -1,0 +1,107 @@
+"""Which messages belong together, said in words and compared pair by pair: the model that stitching is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from pipeline.core.participants import PUBLIC_DOMAINS
+from pipeline.core.thread_keys import Facts
+
+
+def partition(messages: Sequence[Facts], own: Collection[str]) -> set[frozenset[int]]:
+    """Grow each conversation from one message by whatever belongs to one that is in it already."""
+    left, found = {one.message_id: one for one in messages}, set()
+    while left:
+        _, first = left.popitem()
+        inside, frontier = {first.message_id}, [first]
+        while frontier:
+            one = frontier.pop()
+            near = [other for other in left.values() if belong(one, other, own)]
+            for other in near:
+                del left[other.message_id]
+                inside.add(other.message_id)
+            frontier += near
+        found.add(frozenset(inside))
+    return found
+
+
+def belong(one: Facts, other: Facts, own: Collection[str]) -> bool:
+    """Say whether two messages belong together by themselves."""
+    return (
+        _answers(one, other, own)
+        or _answers(other, one, own)
+        or _answer_the_same(one, other, own)
+        or _are_the_same(one, other, own)
+        or _are_in_a_thread(one, other, own)
+    )
+
+
+def _answers(child: Facts, parent: Facts, own: Collection[str]) -> bool:
+    """The child names the parent, is addressed to its author, and comes from one of its people."""
+    if parent.rfc_message_id is None or parent.rfc_message_id not in (*child.in_reply_to, *child.references):
+        return False
+    author, people = _author(parent), _author(parent) | _tokens(parent.recipients) | set(own)
+    return bool(author & _addressed(child, own) and people & _speakers(child, own)) or _share_a_circle(
+        child, parent, own
+    )
+
+
+def _answer_the_same(one: Facts, other: Facts, own: Collection[str]) -> bool:
+    """Both name an id, for the same people, as a message of the same author."""
+    if not {*one.in_reply_to, *one.references} & {*other.in_reply_to, *other.references}:
+        return False
+    together = _speakers(one, own) & _speakers(other, own) and _addressed(one, own) & _addressed(other, own)
+    return bool(together) or _share_a_circle(one, other, own)
+
+
+def _are_the_same(one: Facts, other: Facts, own: Collection[str]) -> bool:
+    """Both carry one id, of one author, and may be answered by the same people."""
+    if one.rfc_message_id is None or one.rfc_message_id != other.rfc_message_id:
+        return False
+    return bool(_author(one) & _author(other)) or _share_a_circle(one, other, own)
+
+
+def _are_in_a_thread(one: Facts, other: Facts, own: Collection[str]) -> bool:
+    if not set(one.threads) & set(other.threads):
+        return False
+    return bool(_counterparts(one, own) & _counterparts(other, own))
+
+
+def _counterparts(message: Facts, own: Collection[str]) -> set[str]:
+    sender = _tokens([message.sender])
+    outside = sender - set(own)
+    if message.is_outbound or not outside:
+        outside = _tokens(message.recipients) - set(own)
+    return outside or sender
+
+
+def _author(message: Facts) -> set[str]:
+    return _tokens([message.sender, *message.reply_to])
+
+
+def _speakers(message: Facts, own: Collection[str]) -> set[str]:
+    return _tokens([message.sender]) | (set(own) if message.is_outbound else set())
+
+
+def _addressed(message: Facts, own: Collection[str]) -> set[str]:
+    return _tokens([message.sender, *message.recipients]) | set(own)
+
+
+def _share_a_circle(one: Facts, other: Facts, own: Collection[str]) -> bool:
+    return bool(_circles(one, own) & _circles(other, own))
+
+
+def _circles(message: Facts, own: Collection[str]) -> set[str]:
+    if message.is_list:
+        listed = {f"list {message.list_id}"} if message.list_id else set()
+        return listed | (_tokens(message.recipients) - set(own))
+    return {"nobody"} if not message.recipients and not message.is_outbound else set()
+
+
+def _tokens(addresses: Iterable[str | None]) -> set[str]:
+    found = set()
+    for address in addresses:
+        if address:
+            domain = address.split("@")[-1]
+            found.add(address if "@" not in address or domain in PUBLIC_DOMAINS else f"@{domain}")
+    return found
