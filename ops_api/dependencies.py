@@ -11,7 +11,8 @@ from fastapi import Depends, Path, Request
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
-from models.queries import overview
+from models.queries import conversations, overview
+from models.queries.conversations import Head
 from ops_api.answers import Refusal
 from ops_api.cursors import Cursors
 from ops_api.limits import Limits, RateLimit
@@ -114,6 +115,18 @@ def dead_job(
     return DeadJob(number, letter_id)
 
 
+def own_ticket(
+    ticket_id: Annotated[str, Path(max_length=64, description="The id or the code of a ticket.")],
+    session: SignedIn,
+    connection: Transaction,
+) -> Head:
+    """Return the ticket of the path when it belongs to the session's organization; 404 otherwise."""
+    found = conversations.find_head(connection, ticket_id, session.org_id)
+    if found is None:
+        raise Refusal(404, "your organization has no such ticket")
+    return found
+
+
 def gone(job_id: object) -> Refusal:
     """Return the refusal for a job that is not dead (any more)."""
     return Refusal(404, f"your organization has no dead job {job_id}; it may have been replayed or discarded already")
@@ -121,4 +134,5 @@ def gone(job_id: object) -> Refusal:
 
 OwnMailbox = Annotated[UUID, Depends(own_mailbox, scope="function")]
 LiveMailbox = Annotated[Mailbox, Depends(live_mailbox, scope="function", max_concurrency=QUESTIONS)]
+OwnTicket = Annotated[Head, Depends(own_ticket, scope="function")]
 OwnDeadJob = Annotated[DeadJob, Depends(dead_job, scope="function")]

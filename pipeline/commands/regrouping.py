@@ -28,6 +28,10 @@ _MESSAGES = text("SELECT message_id FROM ticket_messages WHERE ticket_id = :tick
 _JOINED = text("""
     DELETE FROM held_apart WHERE one_id = ANY(CAST(:ids AS uuid[])) AND other_id = ANY(CAST(:ids AS uuid[]))
 """)
+_PART = text("""
+    SELECT id FROM regroupings
+     WHERE id = :id AND (ticket_id = :ticket OR other_ids @> ARRAY[CAST(:ticket AS uuid)])
+""")
 _NEW_ID = text("SELECT uuidv7()")
 
 
@@ -119,6 +123,12 @@ def split_ticket(
     told = {ticket.ticket_id: {**data, "new": code}, new_id: {**data, "from": ticket.code}}
     _tell(connection, org_id, told, "ticket.split", actor)
     return Split(regrouping_id, new_id, code)
+
+
+def check_part(connection: Connection, ticket_id: UUID, regrouping_id: int) -> None:
+    """Raise `UserError` when a ticket took no part in a regrouping."""
+    if connection.execute(_PART, {"ticket": ticket_id, "id": regrouping_id}).scalar_one_or_none() is None:
+        raise UserError(f"this ticket took no part in a regrouping {regrouping_id}")
 
 
 def undo_regrouping(connection: Connection, org_id: UUID, regrouping_id: int, *, actor: str) -> Undone:

@@ -27,7 +27,7 @@ _LATER = text("""
 """)
 _SINCE = text("""
     SELECT message_id FROM ticket_messages l
-     WHERE ticket_id = :ticket
+     WHERE ticket_id = ANY(CAST(:tickets AS uuid[]))
        AND NOT EXISTS (SELECT FROM regrouped r WHERE r.regrouping_id = :id AND r.message_id = l.message_id)
      ORDER BY message_id
 """)
@@ -141,15 +141,24 @@ def undo(connection: Connection, org_id: UUID, regrouping_id: int, *, actor: str
 
 def _split(connection: Connection, found: Row[Any]) -> int:
     values = {"id": found.id, "ticket": found.ticket_id, "others": found.other_ids}
+    since = _since(connection, found, found.other_ids)
     for statement in _JOIN_BACK:
         connection.execute(statement, values)
     _restore(connection, found)
-    return 0
+    if since:
+        regrouping.recompute(connection, [found.ticket_id])
+        connection.execute(_REOPEN, {"messages": since})
+    return len(since)
+
+
+def _since(connection: Connection, found: Row[Any], ticket_ids: Sequence[UUID]) -> list[int]:
+    """Return the messages of tickets that the regrouping's journal does not name."""
+    return list(connection.execute(_SINCE, {"id": found.id, "tickets": list(ticket_ids)}).scalars())
 
 
 def _merge(connection: Connection, found: Row[Any]) -> int:
     values = {"id": found.id, "org": found.org_id, "ticket": found.ticket_id}
-    since = list(connection.execute(_SINCE, values).scalars())
+    since = _since(connection, found, [found.ticket_id])
     for statement in _BACK:
         connection.execute(statement, values)
     if found.actor == regrouping.SYSTEM:
