@@ -26,6 +26,12 @@ _MESSAGES = text("""
       FROM ticket_messages l JOIN messages m ON m.id = l.message_id
      WHERE l.ticket_id = :ticket ORDER BY m.received_at DESC, m.id DESC LIMIT :shown
 """)
+#: The same mail in several mailboxes is one message: each team sees who else has it, and as whom it was written to.
+_SEEN = text("""
+    SELECT r.message_id, o.id AS occurrence_id, b.address AS mailbox, r.address AS recipient, r.source, r.confidence
+      FROM occurrence_recipients r JOIN occurrences o ON o.id = r.occurrence_id JOIN mailboxes b ON b.id = o.mailbox_id
+     WHERE r.message_id = ANY(CAST(:messages AS bigint[])) ORDER BY r.message_id, o.id
+""")
 #: Both ways: what its messages name, and what names its messages; and what carries one of its ids.
 _POSSIBLE = text("""
     WITH mine AS MATERIALIZED (
@@ -80,6 +86,17 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """One sighting of a message: the mailbox it is in, and the recipient that its headers prove (contract 001)."""
+
+    occurrence_id: int
+    mailbox: str
+    recipient: str | None
+    source: str
+    confidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
     """One message and why it stands where it does; `rejected` are tickets that were named and not believed."""
 
@@ -95,6 +112,7 @@ class Placed:
     evidence: str | None
     rejected: Sequence[dict[str, Any]]
     is_pinned: bool
+    seen: Sequence[Seen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +167,18 @@ def find_head(connection: Connection, name: str, org_id: UUID | None = None) -> 
 def conversation(connection: Connection, head: Head) -> Conversation:
     """Return how a ticket came to be what it is."""
     values = {"ticket": head.ticket_id, "shown": SHOWN, "related": _RELATED}
-    messages = [Placed(**row) for row in connection.execute(_MESSAGES, values).mappings()]
+    rows = list(connection.execute(_MESSAGES, values).mappings())
+    seen = _seen(connection, [row["message_id"] for row in rows])
+    messages = [Placed(**row, seen=seen.get(row["message_id"], ())) for row in rows]
     found = connection.execute(_POSSIBLE, {**values, "messages": [one.message_id for one in messages]})
     possible = [Possible(**row) for row in found.mappings()]
     regroupings = [Regrouping(**row) for row in connection.execute(_REGROUPINGS, values).mappings()]
     return Conversation(head, messages, possible, regroupings)
+
+
+def _seen(connection: Connection, message_ids: Sequence[int]) -> dict[int, list[Seen]]:
+    found: dict[int, list[Seen]] = {}
+    for row in connection.execute(_SEEN, {"messages": list(message_ids)}).mappings():
+        told = dict(row)
+        found.setdefault(told.pop("message_id"), []).append(Seen(**told))
+    return found

@@ -166,11 +166,12 @@ def _print(found: Conversation) -> None:
             one.reason.replace("_", " "),
             one.confidence,
             one.evidence,
+            ", ".join(dict.fromkeys(seen.mailbox for seen in one.seen)) or None,
         )
         for one in found.messages
     ]
-    columns = ("message", "received", "from", "is", "because", "confidence", "evidence")
-    print_table(columns, rows, empty="No message stands in it.", wrapped=("evidence",))
+    columns = ("message", "received", "from", "is", "because", "confidence", "evidence", "in")
+    print_table(columns, rows, empty="No message stands in it.", wrapped=("evidence", "in"))
     if found.possible:
         print("\nPossibly related, but nobody may speak in both:")
         possible = [

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from models.enums import Confidence, Direction, MachineKind, RegroupingKind, StitchReason, TicketStatus
+from models.enums import Confidence, Direction, MachineKind, RecipientSource, RegroupingKind, StitchReason, TicketStatus
 from models.queries import conversations
 from ops_api.dependencies import OwnTicket, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
@@ -35,6 +35,18 @@ class RejectedAnswer(BaseModel):
     why_not: str
 
 
+class SeenAnswer(BaseModel):
+    """One sighting: the mailbox, and the recipient that the headers prove, with source and confidence."""
+
+    model_config = _Row
+
+    occurrence_id: int
+    mailbox: str
+    recipient: str | None
+    source: RecipientSource
+    confidence: Confidence
+
+
 class PlacedAnswer(BaseModel):
     """One message, and why it stands here."""
 
@@ -52,6 +64,7 @@ class PlacedAnswer(BaseModel):
     evidence: str | None
     rejected: list[RejectedAnswer]
     is_pinned: bool = Field(description="A person put it here.")
+    seen: list[SeenAnswer] = Field(description="Every mailbox that has it.")
 
 
 class PossibleAnswer(BaseModel):

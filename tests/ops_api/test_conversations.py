@@ -30,6 +30,9 @@ def test_a_conversation_tells_why_each_message_is_in_it_and_what_may_belong_to_i
         ("in_reply_to", "medium", "<a@customer.example>"),
         ("new_ticket", "low", "first of its conversation"),
     ]
+    assert [(one["mailbox"], one["recipient"], one["source"]) for one in found["messages"][0]["seen"]] == [
+        ("help@acme.example", "help@acme.example", "to_cc_scan")
+    ]
     assert [(one["code"], one["how"], one["from_address"]) for one in found["possibly_related"]] == [
         (other.code, "names it", "mallory@evil.example")
     ]
