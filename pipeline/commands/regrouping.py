@@ -12,7 +12,6 @@ import orjson
 from sqlalchemy import Connection, Row, text
 
 from pipeline.core import ticket_codes
-from pipeline.core.thread_keys import keys_of
 from pipeline.runtime import regrouping, stitching, undoing
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.errors import UserError
@@ -112,7 +111,7 @@ def split_ticket(
     if not chosen or not set(chosen) < set(all_ids):
         raise UserError(f"name some of the {len(all_ids)} messages of {ticket.code}, not all of them")
     staying = [message_id for message_id in all_ids if message_id not in set(chosen)]
-    own = _digests(connection, org_id, chosen) - _digests(connection, org_id, staying)
+    own = stitching.digests(connection, org_id, chosen) - stitching.digests(connection, org_id, staying)
     code = ticket_codes.ticket_code(secrets.token_bytes(ticket_codes.CODE_BYTES))
     new_id: UUID = connection.execute(_NEW_ID).scalar_one()
     regrouping_id = regrouping.split(
@@ -147,12 +146,6 @@ def _enter(connection: Connection, org_id: UUID, ticket_ids: Sequence[UUID]) -> 
     rows = connection.execute(_STATUS, {"ids": list(ticket_ids)})
     if any(row.status == "merged" for row in rows):
         raise UserError("one of the tickets was merged meanwhile; look at them again")
-
-
-def _digests(connection: Connection, org_id: UUID, message_ids: Sequence[int]) -> set[bytes]:
-    how = stitching.rules(connection, org_id)
-    messages = stitching.read(connection, message_ids, stitching.sightings(connection, message_ids))
-    return {key.digest for message in messages.values() for key in keys_of(message.facts, how)}
 
 
 def _tell(

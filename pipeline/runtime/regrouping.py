@@ -129,8 +129,10 @@ _SPLIT = (
          WHERE ticket_id = :ticket AND digest = ANY(CAST(:digests AS bytea[]))
     """),
     text("""
-        UPDATE ticket_messages SET ticket_id = :new, reason = 'person', confidence = 'high', evidence = :evidence,
-                                   is_pinned = true
+        UPDATE ticket_messages SET ticket_id = :new, is_pinned = is_pinned OR :final,
+                                   reason = CASE WHEN :final THEN 'person' ELSE reason END,
+                                   confidence = CASE WHEN :final THEN 'high' ELSE confidence END,
+                                   evidence = CASE WHEN :final THEN :evidence ELSE evidence END
          WHERE message_id = ANY(CAST(:messages AS bigint[]))
     """),
     text("UPDATE tickets SET version = version + 1 WHERE id = :ticket"),
@@ -214,10 +216,12 @@ def split(
     digests: Sequence[bytes],
     actor: str,
     reason: str,
+    is_final: bool = True,
 ) -> int:
     """Make messages of a ticket a ticket of their own, with the keys that are theirs alone; return the regrouping's id.
 
-    `fresh` is the id and the code of the new ticket. The two are held apart from now on.
+    `fresh` is the id and the code of the new ticket. When it is final no evidence joins the two again, and no rule
+    moves the messages.
     """
     new_id, code = fresh
     links = [dict(row) for row in connection.execute(_LINKS, {"messages": list(message_ids)}).mappings()]
@@ -232,11 +236,13 @@ def split(
         "messages": list(message_ids),
         "digests": list(digests),
         "evidence": f"split off by {actor}: {reason}"[:_REASON],
+        "final": is_final,
     }
     for statement in _SPLIT:
         connection.execute(statement, values)
     recompute(connection, [ticket_id, new_id])
-    hold_apart(connection, org_id, ticket_id, [new_id], regrouping_id)
+    if is_final:
+        hold_apart(connection, org_id, ticket_id, [new_id], regrouping_id)
     return regrouping_id
 
 

@@ -170,9 +170,9 @@ def linked(connection: Connection, message_ids: Sequence[int]) -> dict[int, UUID
     return {row.message_id: row.ticket_id for row in connection.execute(_LINKED, {"ids": list(message_ids)})}
 
 
-def known(connection: Connection, org_id: UUID, digests: Iterable[bytes]) -> dict[bytes, UUID]:
+def known(connection: Connection, org_id: UUID, keys: Iterable[bytes]) -> dict[bytes, UUID]:
     """Return the ticket of each key that some message had before."""
-    found = connection.execute(_KNOWN, {"org": org_id, "digests": list(digests)})
+    found = connection.execute(_KNOWN, {"org": org_id, "digests": list(keys)})
     return {row.digest: row.ticket_id for row in found}
 
 
@@ -208,14 +208,19 @@ def register(connection: Connection, org_id: UUID, ticket_id: UUID, message_ids:
     Takes the organization's stitching lock: call it before any ticket is locked.
     """
     lock(connection, org_id)
+    add_keys(connection, org_id, ticket_id, digests(connection, org_id, message_ids))
+
+
+def digests(connection: Connection, org_id: UUID, message_ids: Sequence[int]) -> set[bytes]:
+    """Return the keys of messages, by all their sightings."""
     how = rules(connection, org_id)
     messages = read(connection, message_ids, sightings(connection, message_ids)).values()
-    add_keys(connection, org_id, ticket_id, {key.digest for message in messages for key in keys_of(message.facts, how)})
+    return {key.digest for message in messages for key in keys_of(message.facts, how)}
 
 
-def add_keys(connection: Connection, org_id: UUID, ticket_id: UUID, digests: Iterable[bytes]) -> None:
+def add_keys(connection: Connection, org_id: UUID, ticket_id: UUID, keys: Iterable[bytes]) -> None:
     """Add the keys that no message had before; the others lead where they led."""
-    connection.execute(_REGISTER, {"org": org_id, "ticket": ticket_id, "digests": list(digests)})
+    connection.execute(_REGISTER, {"org": org_id, "ticket": ticket_id, "digests": list(keys)})
 
 
 def surroundings(connection: Connection, org_id: UUID, messages: Mapping[int, Message]) -> Surroundings:
