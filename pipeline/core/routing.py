@@ -9,8 +9,12 @@ from uuid import UUID
 
 import re2
 
-from models.enums import Direction
+from models.enums import Direction, MachineKind, TicketStatus
 
+#: Kept with every decision; a new number makes decided tickets worth deciding again, in shadow first.
+RULES_VERSION = 1
+#: The tag of tickets that were set aside; it goes when a person writes.
+AUTOMATIC = "automatic"
 #: Longer subjects and addresses are judged by their beginning.
 INPUT_LIMIT = 65_536
 PATTERN_LIMIT = 1_000
@@ -103,6 +107,15 @@ class Decision:
     drop: bool = False
     add_tags: tuple[str, ...] = ()
     trace: tuple[Tried, ...] = ()
+    #: The kind of machine whose mail this ticket was set aside for; None where rules decided.
+    machine: MachineKind | None = None
+
+    @property
+    def status(self) -> TicketStatus | None:
+        """Return the status it gives the ticket, None where it leaves that alone."""
+        if self.set_status:
+            return TicketStatus(self.set_status)
+        return TicketStatus.CLOSED if self.auto_close or self.drop else None
 
 
 class Allowlist:
@@ -172,6 +185,26 @@ def route(allowlist: Allowlist, book: RuleBook, facts: Facts, *, default_allowed
     known = _lowered(facts.recipient)
     reason = f"recipient {known} is not on the allowlist" if known else "the recipient is unknown"
     return Decision(None, reason, set_status="spam", auto_close=True)
+
+
+def set_aside(kind: MachineKind) -> Decision:
+    """Return the decision for a ticket of automatic mail that answers nothing we know: closed, tagged, no clock."""
+    tags = (AUTOMATIC,)
+    return Decision(None, f"machine:{kind.value}", set_status="closed", auto_close=True, add_tags=tags, machine=kind)
+
+
+def as_stored(decision: Decision) -> dict[str, object]:
+    """Return what is kept of a decision with its ticket, as JSON values; equal decisions give equal ones."""
+    return {
+        "version": RULES_VERSION,
+        "rule_id": str(decision.rule_id) if decision.rule_id else None,
+        "status": decision.status.value if decision.status else None,
+        "priority": decision.set_priority,
+        "queue_id": str(decision.assign_queue_id) if decision.assign_queue_id else None,
+        "tags": list(decision.add_tags),
+        "reason": decision.reason,
+        "machine": decision.machine.value if decision.machine else None,
+    }
 
 
 def wildcard(pattern: str) -> Test:

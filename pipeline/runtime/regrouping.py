@@ -84,8 +84,11 @@ _MERGE = (
                                  WHEN w.dispatch_state IN ('NEW', 'TRIAGED') AND l.is_ready THEN 'READY_TO_SCHEDULE'
                                  WHEN w.dispatch_state = 'NEW' AND l.is_triaged THEN 'TRIAGED'
                                  ELSE w.dispatch_state END,
+                             response_due_at = coalesce(w.response_due_at, l.response_at),
+                             resolution_due_at = coalesce(w.resolution_due_at, l.resolution_at),
                              version = version + 1
           FROM (SELECT min(first_message_at) AS first_at, max(last_message_at) AS last_at,
+                       min(response_due_at) AS response_at, min(resolution_due_at) AS resolution_at,
                        bool_or(dispatch_state = 'READY_TO_SCHEDULE') AS is_ready,
                        bool_or(dispatch_state = 'TRIAGED') AS is_triaged,
                        bool_or(status IN ('new', 'open', 'pending')) AS is_open

@@ -13,6 +13,7 @@ from pipeline.core import participants
 from pipeline.core.policies import OrganizationPolicy
 from pipeline.core.thread_keys import Facts, Rules, keys_of
 from pipeline.core.threading import Node
+from pipeline.runtime.logs import get_logger
 
 #: One stitcher at a time per organization: set-wise stitching without it gave another, wrong number of threads in
 #: every concurrent run, and the lock costs about 20 us a message (perf-anchors, section 7).
@@ -126,8 +127,12 @@ def lock(connection: Connection, org_id: UUID) -> None:
 def rules(connection: Connection, org_id: UUID) -> Rules:
     """Return how an organization stitches: its mailboxes and sending addresses are "we"."""
     row = connection.execute(_RULES, {"org": org_id}).one()
-    policy = OrganizationPolicy.read(row.policy)
     own = participants.people([*(row.addresses or ()), *row.identities])
+    try:
+        policy = OrganizationPolicy.read(row.policy)
+    except ValueError as error:  # written past `fieldpost policy`: no mail waits for its correction
+        get_logger().error("policy.unreadable", org_id=str(org_id), error=str(error))
+        return Rules(frozenset(own))
     return Rules(frozenset((*own, *(f"@{domain}" for domain in policy.own_domains))), policy.subject_window)
 
 

@@ -10,7 +10,9 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, text
 
+from models.enums import MachineKind
 from pipeline.core import ticket_codes
+from pipeline.core.machines import VERDICTS
 from pipeline.core.threading import RULES_VERSION, Group, Link
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.jobs import Job
@@ -46,6 +48,10 @@ _LINK = ("message_id", "org_id", "ticket_id", "reason", "confidence", "evidence"
 _REJECTED = 5
 
 
+def _may_reopen(machine: str | None) -> bool:
+    return VERDICTS[None if machine is None else MachineKind(machine)].may_reopen
+
+
 class Plan:
     """What a batch writes: gathered row by row, written set-wise."""
 
@@ -79,7 +85,7 @@ class Plan:
         rows = [self._message(link.message_id).row for link in group.links if self._is_new(link)]
         if not rows:
             return
-        asked = [row.received_at for row in rows if row.machine is None and row.direction == "inbound"]
+        asked = [row.received_at for row in rows if row.direction == "inbound" and _may_reopen(row.machine)]
         first = rows[0]
         self._touched.append(
             {

@@ -1,20 +1,28 @@
-"""Routing: decides once per new ticket, by its first message: allowlist, rules, priority, queue, and the SLA clock."""
+"""Routing: decides once per new ticket, by its first message: allowlist, rules, priority, queue, and the SLA clock.
+
+Automatic mail that answers nothing we know (an absence note, a bounce, a loop) may not ask for anybody's time: its
+ticket is closed from the start, tagged and without a clock, until the first message comes that may open one; that
+message decides anew. In a ticket whose sides answer each other faster than people do, what comes in is quarantined.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import orjson
 from sqlalchemy import Connection, text
 
-from models.enums import Direction, TicketPriority, TicketStatus
-from pipeline.core import service_levels
-from pipeline.core.routing import Allowlist, Decision, Facts, Rule, RuleBook, route
+from models.enums import Direction, Lane, QuarantineCause, TicketPriority, TicketStatus
+from pipeline.core import machines, service_levels
+from pipeline.core.routing import AUTOMATIC, Decision, as_stored
+from pipeline.runtime import deciding, quarantine, screening
 from pipeline.runtime.db import copy_rows
+from pipeline.runtime.deciding import Policy
 from pipeline.runtime.jobs import Emit, Job
+from pipeline.runtime.quarantine import Held
 from pipeline.stage import Stage, Work, each
 
 _LOCK = text("""
@@ -25,7 +33,8 @@ _LOCK = text("""
 """)
 _LOAD = text("""
     SELECT o.id, o.org_id, o.message_id, t.id AS ticket_id, t.status, t.priority, t.routed_at, t.first_message_at,
-           r.address AS recipient, m.from_address, m.subject, m.direction, m.machine, m.received_at
+           t.routing ->> 'machine' AS set_aside_for, r.address AS recipient, m.from_address, m.subject, m.direction,
+           m.machine, m.flags, m.received_at
       FROM occurrences o
       JOIN messages m ON m.id = o.message_id
       JOIN ticket_messages l ON l.message_id = o.message_id
@@ -34,49 +43,36 @@ _LOAD = text("""
      WHERE o.id = ANY(CAST(:ids AS bigint[])) AND o.state IN ('stitched', 'quarantined')
      ORDER BY m.received_at, o.id
 """)
-_ALLOWLIST = text("SELECT pattern FROM recipient_allowlist WHERE org_id = :org AND is_enabled")
-_RULES = text("""
-    SELECT id, priority, match_recipient_pattern, match_sender_domain_pattern, match_sender_email_pattern,
-           match_subject_pattern, match_direction, queue_id, set_status, set_priority, add_tags, auto_close
-      FROM routing_rules WHERE org_id = :org AND is_enabled
-""")
 _ROUTE = text("""
     UPDATE tickets SET routed_at = now(), status = coalesce(t.status, tickets.status), priority = t.priority,
-                       queue_id = coalesce(t.queue, tickets.queue_id),
-                       tags = ARRAY(SELECT DISTINCT unnest(tickets.tags || string_to_array(t.tags, chr(31)))),
-                       closed_at = CASE WHEN t.status IN ('closed', 'spam') THEN now() ELSE closed_at END,
+                       queue_id = coalesce(t.queue, tickets.queue_id), routing = t.routing,
+                       tags = ARRAY(SELECT DISTINCT unnest(
+                           array_remove(tickets.tags, :automatic) || string_to_array(t.tags, chr(31)))),
+                       closed_at = CASE WHEN t.status IN ('closed', 'spam') THEN now()
+                                        WHEN t.status IS NOT NULL THEN NULL ELSE closed_at END,
                        response_due_at = t.response_at, resolution_due_at = t.resolution_at, version = version + 1
       FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:priorities AS text[]),
                   CAST(:queues AS uuid[]), CAST(:tags AS text[]), CAST(:responses AS timestamptz[]),
-                  CAST(:resolutions AS timestamptz[]))
-        AS t(id, status, priority, queue, tags, response_at, resolution_at)
+                  CAST(:resolutions AS timestamptz[]), CAST(:routings AS jsonb[]))
+        AS t(id, status, priority, queue, tags, response_at, resolution_at, routing)
      WHERE tickets.id = t.id
 """)
 _ROUTED = text("UPDATE occurrences SET state = 'routed' WHERE id = ANY(CAST(:ids AS bigint[]))")
 
-Stored = TypeVar("Stored")
-Compiled = TypeVar("Compiled")
 #: A ticket in one of these needs nobody's work.
 _QUIET = frozenset({TicketStatus.SPAM, TicketStatus.CLOSED, TicketStatus.MERGED})
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """An organization's allowlist and rules, compiled."""
-
-    allowlist: Allowlist
-    book: RuleBook
-    #: Rules and patterns that do not compile: passed over, and named on each ticket they did not decide.
-    broken: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Arrival:
-    """One stitched occurrence, its ticket as it stands, and the rules; `decides` for a new ticket's first message."""
+    """One stitched occurrence, its ticket as it stands, and the rules; `decides` for the message that decides it."""
 
     row: Any
     policy: Policy
     decides: bool
+
+
+Routed = Work[Arrival, Decision | None]
 
 
 def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Arrival]:
@@ -84,103 +80,99 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Arrival]:
     ids = [int(job.key) for job in jobs]
     connection.execute(_LOCK, {"ids": ids})
     rows = list(connection.execute(_LOAD, {"ids": ids}))
-    policies = {org_id: _policy(connection, org_id) for org_id in {row.org_id for row in rows}}
-    arrivals: dict[str, Arrival] = {}
-    deciding: set[UUID] = set()
-    for row in rows:
-        decides = row.routed_at is None and row.ticket_id not in deciding
-        deciding.add(row.ticket_id)
-        arrivals[str(row.id)] = Arrival(row, policies[row.org_id], decides)
+    policies = {org_id: deciding.policy_of(connection, org_id) for org_id in {row.org_id for row in rows}}
+    chosen = _deciding(rows)
+    arrivals = {str(row.id): Arrival(row, policies[row.org_id], chosen.get(row.ticket_id) == row.id) for row in rows}
     return {job.job_id: arrivals[job.key] for job in jobs if job.key in arrivals}
 
 
-def _policy(connection: Connection, org_id: UUID) -> Policy:
-    patterns, bad_patterns = _usable(connection.execute(_ALLOWLIST, {"org": org_id}).scalars(), _checked_pattern)
-    rules, bad_rules = _usable(connection.execute(_RULES, {"org": org_id}), _rule)
-    return Policy(Allowlist(patterns), RuleBook(rules), (*bad_patterns, *bad_rules))
+def _deciding(rows: Iterable[Any]) -> dict[UUID, int]:
+    """Return by ticket the occurrence that decides it: the oldest that may open a ticket, else the oldest.
 
-
-def _usable(rows: Iterable[Stored], compiled: Callable[[Stored], Compiled]) -> tuple[list[Compiled], list[str]]:
-    """Compile each row; one that does not compile must not stop the mail."""
-    good, bad = [], []
+    A ticket is decided once. One that was set aside is decided by the first message that may open a ticket.
+    """
+    chosen: dict[UUID, Any] = {}
     for row in rows:
-        try:
-            good.append(compiled(row))
-        except ValueError as error:
-            bad.append(str(error)[:200])
-    return good, bad
-
-
-def _checked_pattern(pattern: str) -> str:
-    Allowlist([pattern])
-    return pattern
-
-
-def _rule(row: Any) -> Rule:
-    return Rule(
-        rule_id=row.id,
-        priority=row.priority,
-        match_recipient_pattern=row.match_recipient_pattern or "",
-        match_sender_domain_pattern=row.match_sender_domain_pattern or "",
-        match_sender_email_pattern=row.match_sender_email_pattern or "",
-        match_subject_pattern=row.match_subject_pattern or "",
-        match_direction=Direction(row.match_direction) if row.match_direction else None,
-        assign_queue_id=row.queue_id,
-        set_status=row.set_status,
-        set_priority=row.set_priority,
-        add_tags=tuple(row.add_tags),
-        auto_close=row.auto_close,
-    )
+        opens = deciding.may_open_ticket(row)
+        if row.routed_at is not None and not (row.set_aside_for and opens):
+            continue
+        before = chosen.get(row.ticket_id)
+        if before is None or (opens and not deciding.may_open_ticket(before)):
+            chosen[row.ticket_id] = row
+    return {ticket_id: row.id for ticket_id, row in chosen.items()}
 
 
 def _decide(arrival: Arrival) -> Decision | None:
     """Return the decision for a new ticket; None where it was decided before: a person's decision stays."""
-    row = arrival.row
-    if not arrival.decides:
-        return None
-    facts = Facts(row.recipient, row.from_address, Direction(row.direction), row.subject)
-    if facts.direction is Direction.OUTBOUND:
-        # Our own mail names the customer as recipient: the allowlist speaks of what reaches us.
-        return route(Allowlist(["*"]), arrival.policy.book, facts, default_allowed=True)
-    # Without any pattern no allowlist is in force; an unknown recipient is spam all the same (contract 001).
-    return route(arrival.policy.allowlist, arrival.policy.book, facts, default_allowed=True)
+    return deciding.decide(arrival.policy, arrival.row) if arrival.decides else None
 
 
-def save(connection: Connection, works: Sequence[Work[Arrival, Decision | None]]) -> Sequence[Emit]:
-    """Apply the decisions, start the clocks, and send on what may need work."""
+def save(connection: Connection, works: Sequence[Routed]) -> Sequence[Emit]:
+    """Apply the decisions, start the clocks, and send on what may need work or wants to be told that it came."""
+    held = _hold(connection, works)
     decided = [(done, done.result) for done in works if done.result is not None]
     if decided:
-        connection.execute(_ROUTE, _columns(decided))
+        connection.execute(_ROUTE, _columns(decided) | {"automatic": AUTOMATIC})
         rows = [_event(done, decision) for done, decision in decided]
         copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "data", "trace_id"), rows)
-    connection.execute(_ROUTED, {"ids": [done.item.row.id for done in works]})
+    passed = [done for done in works if done.item.row.id not in held]
+    connection.execute(_ROUTED, {"ids": [done.item.row.id for done in passed]})
     statuses = {done.item.row.ticket_id: _status(done.item.row, decision) for done, decision in decided}
-    return [
-        done.job.then("triage", str(done.item.row.message_id))
+    active = [done for done in passed if _may_need_work(done.item.row, statuses.get(done.item.row.ticket_id))]
+    answered = [done.job.then("acknowledge", str(done.item.row.message_id)) for done in active if _is_told(done)]
+    return [*(done.job.then("triage", str(done.item.row.message_id)) for done in active), *answered]
+
+
+def _hold(connection: Connection, works: Sequence[Routed]) -> set[int]:
+    """Set aside live mail in tickets whose sides answer each other too fast; return those occurrences."""
+    live = {
+        done.item.row.id: done
         for done in works
-        if _may_need_work(done.item.row, statuses.get(done.item.row.ticket_id))
-    ]
+        if done.job.lane is Lane.LIVE and not done.item.decides and done.item.row.direction == Direction.INBOUND
+    }
+    fast = screening.too_fast(connection, [done.item.row for done in live.values()])
+    quarantine.hold(connection, [_held(live[occurrence_id], why) for occurrence_id, why in fast.items()])
+    return set(fast)
+
+
+def _held(done: Routed, why: str) -> Held:
+    row = done.item.row
+    cause = QuarantineCause.THREAD_RATE
+    return Held(row.org_id, row.id, cause, why, STAGE.name, done.job.trace_id, row.ticket_id)
 
 
 def _status(row: Any, decision: Decision) -> TicketStatus | None:
-    """Return the status to set; None where a person has set one before routing came."""
-    if row.status != TicketStatus.NEW:
-        return None
-    if decision.set_status:
-        return TicketStatus(decision.set_status)
-    return TicketStatus.CLOSED if decision.auto_close or decision.drop else None
+    """Return the status to set; None where a person has set one before routing came.
+
+    A ticket that was set aside is new when its first person writes.
+    """
+    if row.set_aside_for and row.status == TicketStatus.CLOSED:
+        return decision.status or TicketStatus.NEW
+    return decision.status if row.status == TicketStatus.NEW else None
 
 
 def _may_need_work(row: Any, decided: TicketStatus | None) -> bool:
     status = decided or TicketStatus(row.status)
-    return row.machine not in {"auto_reply", "bounce", "loop"} and row.direction == "inbound" and status not in _QUIET
+    return row.direction == Direction.INBOUND and deciding.may_open_ticket(row) and status not in _QUIET
 
 
-def _columns(decided: Sequence[tuple[Work[Arrival, Decision | None], Decision]]) -> dict[str, list[Any]]:
+def _is_told(done: Routed) -> bool:
+    """Return whether its sender may be told that it came: a person's live mail that made a new ticket."""
+    row = done.item.row
+    return (
+        done.result is not None
+        and done.item.policy.acknowledges
+        and done.job.lane is Lane.LIVE
+        and row.machine is None
+        and machines.NO_AUTOMATIC_ANSWER not in row.flags
+    )
+
+
+def _columns(decided: Sequence[tuple[Routed, Decision]]) -> dict[str, Any]:
     priorities = [TicketPriority(decision.set_priority or done.item.row.priority) for done, decision in decided]
     clocks = [
-        service_levels.start_clock(priority, done.item.row.first_message_at)
-        for priority, (done, _) in zip(priorities, decided, strict=True)
+        None if decision.machine else service_levels.start_clock(priority, done.item.row.first_message_at)
+        for priority, (done, decision) in zip(priorities, decided, strict=True)
     ]
     return {
         "ids": [done.item.row.ticket_id for done, _ in decided],
@@ -188,12 +180,13 @@ def _columns(decided: Sequence[tuple[Work[Arrival, Decision | None], Decision]])
         "priorities": [priority.value for priority in priorities],
         "queues": [decision.assign_queue_id for _, decision in decided],
         "tags": ["\x1f".join(decision.add_tags) for _, decision in decided],
-        "responses": [clock.response_at for clock in clocks],
-        "resolutions": [clock.resolution_at for clock in clocks],
+        "responses": [clock and clock.response_at for clock in clocks],
+        "resolutions": [clock and clock.resolution_at for clock in clocks],
+        "routings": [orjson.dumps(as_stored(decision)).decode() for _, decision in decided],
     }
 
 
-def _event(done: Work[Arrival, Decision | None], decision: Decision) -> tuple[Any, ...]:
+def _event(done: Routed, decision: Decision) -> tuple[Any, ...]:
     row = done.item.row
     kind = "ticket.auto_spam" if decision.set_status == TicketStatus.SPAM else "ticket.routed"
     rule_id = decision.rule_id and str(decision.rule_id)
@@ -209,7 +202,7 @@ STAGE = Stage(
     load=load,
     work=each(_decide),
     save=save,
-    emits=("triage",),
+    emits=("triage", "acknowledge"),
     batch=200,
     by_occurrence=True,
 )

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.runtime import regrouping, restitching, stitching, undoing
-from pipeline.runtime.restitching import Applied, Plan
+from pipeline.runtime import placement, regrouping, stitching, undoing
+from pipeline.runtime.placement import Applied, Plan
 from pipeline.stages import stitch
 from tests.factories import NOON, mail
 from tests.stages.test_regrouping import code_of, merge, message_of, split
@@ -19,12 +19,12 @@ from tests.stages.world import World
 
 def plan(world: World) -> Plan:
     with world.db.begin() as connection:
-        return restitching.plan(connection, world.org_id)
+        return placement.plan(connection, world.org_id)
 
 
 def apply(world: World, planned: Plan) -> Applied:
     with world.db.begin() as connection:
-        return restitching.apply(connection, world.org_id, planned, actor="reprocess:1", reason="rules 2")
+        return placement.apply(connection, world.org_id, planned, actor="reprocess:1", reason="rules 2")
 
 
 def put(world: World, occurrence_id: int, into: int) -> None:

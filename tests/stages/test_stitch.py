@@ -179,7 +179,11 @@ def test_a_customers_newer_mail_reopens(world: World, status: str):
 
 @pytest.mark.parametrize(
     ("headers", "minutes"),
-    [({"Auto_Submitted": "auto-replied"}, 120), ({"sender": "help@acme.example", "to": "ann@customer.example"}, 120), ({}, 30)],
+    [
+        ({"Auto_Submitted": "auto-replied"}, 120),
+        ({"sender": "help@acme.example", "to": "ann@customer.example"}, 120),
+        ({}, 30),
+    ],
     ids=["an automatic answer", "our own mail", "older than the closing"],
 )
 def test_what_is_no_new_wish_of_a_customer_does_not_reopen(world: World, headers: dict[str, str], minutes: int):
@@ -247,3 +251,44 @@ def _neighbour(world: World) -> World:
         made.org_id = factories.organization(connection)
         made.mailbox_id = factories.mailbox(connection, made.org_id)
     return made
+
+
+def test_a_policy_that_cannot_be_read_stops_no_mail(world: World):
+    world.rows("UPDATE organizations SET policy = '{\"subject_window_days\": -3}'")
+    (found,) = world.stitched(mail("Charger down"))
+    assert world.state_of(found) == "stitched"
+
+
+def test_mail_through_a_list_reopens_a_closed_ticket(world: World):
+    (first,) = world.stitched(mail(message_id="<a@x>", List_Id="<team.customer.example>"))
+    _end(world, first, "closed")
+    world.stitched(mail("Re: again", in_reply_to="<a@x>", List_Id="<team.customer.example>"), minutes=120)
+    assert world.ticket_of(first).status == "open"
+
+
+def test_a_report_on_a_message_of_ours_joins_its_ticket_whoever_sends_it(world: World):
+    (first,) = world.stitched(mail(message_id="<a@x>"))
+    (ours,) = world.stitched(
+        mail("Re: a", sender="help@acme.example", to="ann@customer.example", message_id="<o@acme.example>",
+             in_reply_to="<a@x>"),
+        minutes=5, labels=("SENT",),
+    )  # fmt: skip
+    (bounce,) = world.stitched(
+        mail("Undelivered Mail Returned to Sender", sender="MAILER-DAEMON@relay.example"), minutes=6
+    )
+    assert world.ticket_of(bounce).id != world.ticket_of(first).id
+    (late,) = [world.parsed(mail("Undelivered: 2", sender="MAILER-DAEMON@relay.example"), at=NOON + HOUR)]
+    message_id = world.value("SELECT message_id FROM occurrences WHERE id = :id", id=late)
+    world.rows("INSERT INTO message_references VALUES (:id, 'reported', 0, '<o@acme.example>')", id=message_id)
+    world.run(STAGE, late)
+    assert world.ticket_of(late).id == world.ticket_of(ours).id == world.ticket_of(first).id
+    assert links(world)[late] == ("delivery_report", "high")
+
+
+def test_a_report_on_somebody_elses_message_proves_nothing(world: World):
+    (first,) = world.stitched(mail(message_id="<a@x>"))
+    late = world.parsed(mail("Undelivered", sender="MAILER-DAEMON@relay.example"), at=NOON + HOUR)
+    message_id = world.value("SELECT message_id FROM occurrences WHERE id = :id", id=late)
+    world.rows("INSERT INTO message_references VALUES (:id, 'reported', 0, '<a@x>')", id=message_id)
+    world.run(STAGE, late)
+    assert world.ticket_of(late).id != world.ticket_of(first).id

@@ -1,0 +1,52 @@
+"""Commands of an operator on an organization's policy: reading it whole, and changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, text
+
+from pipeline.core.policies import SETTINGS, OrganizationPolicy
+from pipeline.runtime.errors import UserError
+
+_LOCK = text("SELECT policy FROM organizations WHERE id = :org FOR UPDATE")
+_SET = text("UPDATE organizations SET policy = CAST(:policy AS jsonb) WHERE id = :org")
+_EVENT = text("""
+    INSERT INTO events (org_id, kind, actor, data) VALUES (:org, 'policy.changed', :actor, CAST(:data AS jsonb))
+""")
+
+
+def policy_settings(connection: Connection, org_id: UUID) -> dict[str, Any]:
+    """Return every setting with the value in force: what was set, else the default."""
+    stored: Mapping[str, Any] = connection.execute(_LOCK, {"org": org_id}).scalar_one()
+    return {name: stored.get(name, setting.default) for name, setting in SETTINGS.items()}
+
+
+def change_policy(connection: Connection, org_id: UUID, changes: Mapping[str, Any], *, actor: str) -> dict[str, Any]:
+    """Set values (None takes one back to its default); return all settings. Who changed what is kept as an event.
+
+    Raises `UserError` for an unknown name, a value of another type, or one out of range; then nothing changes.
+    """
+    stored: dict[str, Any] = dict(connection.execute(_LOCK, {"org": org_id}).scalar_one())
+    for name, value in changes.items():
+        _check(name, value)
+    changed = {name: value for name, value in (stored | dict(changes)).items() if value is not None}
+    try:
+        OrganizationPolicy.read(changed)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    connection.execute(_SET, {"org": org_id, "policy": orjson.dumps(changed).decode()})
+    said = {name: {"before": stored.get(name), "after": value} for name, value in changes.items()}
+    connection.execute(_EVENT, {"org": org_id, "actor": actor, "data": orjson.dumps(said).decode()})
+    return policy_settings(connection, org_id)
+
+
+def _check(name: str, value: Any) -> None:
+    setting = SETTINGS.get(name)
+    if setting is None:
+        raise UserError(f"there is no setting {name!r}; known: {', '.join(SETTINGS)}")
+    if value is not None and not setting.fits(value):
+        raise UserError(f"{name} is {setting.shape}, not {orjson.dumps(value).decode()[:100]}")
