@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -37,6 +38,8 @@ class Verdict:
 
     done: list[Job] = field(default_factory=list)
     delays: list[Delay] = field(default_factory=list)
+    #: Jobs that wait for the end of their mailbox's pause.
+    paused: list[Delay] = field(default_factory=list)
     #: Jobs that go back behind their mailbox's budget.
     held: list[Job] = field(default_factory=list)
     blocked: list[Job] = field(default_factory=list)
@@ -55,7 +58,8 @@ class Verdict:
 def judge(stage: Stage[Any, Any], job: Job, outcome: Again | Blocked | Exception, verdict: Verdict) -> None:
     """Decide how a job that did not succeed goes on (reliability, section 2.2; mission-peers, section 1.5)."""
     if isinstance(outcome, Again):
-        verdict.delays.append(Delay(job, outcome.delay, is_failure=False))
+        waiting = verdict.paused if outcome.ends_with_pause else verdict.delays
+        waiting.append(Delay(job, outcome.delay, is_failure=False))
     elif isinstance(outcome, OutOfBudget) and stage.by_budget and job.lane is not Lane.LIVE:
         verdict.held.append(job)
     elif isinstance(outcome, Throttled):
@@ -102,7 +106,7 @@ def _later(stage: Stage[Any, Any], job: Job, error: Exception) -> Delay:
 def settle(connection: Connection, verdict: Verdict) -> None:
     """Write how every job ends, in the transaction of the batch's effects."""
     verdict.lines |= ledger.settle(connection, [job.job_id for job in verdict.done])
-    ledger.postpone(connection, verdict.delays)
+    ledger.postpone(connection, [*verdict.delays, *_still_paused(connection, verdict)])
     ledger.hold_back(connection, [job.job_id for job in verdict.held])
     breaker.suspend(connection, verdict.suspended)
     breaker.fail(connection, _failed(verdict))
@@ -123,6 +127,19 @@ def _failed(verdict: Verdict) -> dict[UUID, str]:
     }
 
 
+def _still_paused(connection: Connection, verdict: Verdict) -> list[Delay]:
+    """Return the waits for pauses; one whose mailbox was resumed since its batch was loaded goes on at once."""
+    if not verdict.paused:
+        return []
+    active = _active(connection, [delay.job for delay in verdict.paused])
+    return [replace(delay, delay=timedelta(0)) if delay.job.mailbox_id in active else delay for delay in verdict.paused]
+
+
+def _active(connection: Connection, jobs: Iterable[Job]) -> set[UUID | None]:
+    ids = sorted({job.mailbox_id for job in jobs if job.mailbox_id is not None})
+    return {row.id for row in connection.execute(_STATES, {"ids": ids}) if row.state == MailboxState.ACTIVE}
+
+
 def _park(connection: Connection, verdict: Verdict) -> None:
     """Block jobs until a person acts; one whose mailbox was opened again meanwhile goes on at once."""
     if not verdict.blocked:
@@ -136,8 +153,7 @@ def _park(connection: Connection, verdict: Verdict) -> None:
             "reasons": [why for _, (_, why) in marked],
         },
     )
-    mailboxes = [job.mailbox_id for job in verdict.blocked]
-    active = {row.id for row in connection.execute(_STATES, {"ids": mailboxes}) if row.state == MailboxState.ACTIVE}
+    active = _active(connection, verdict.blocked)
     ledger.block(connection, [job.job_id for job in verdict.blocked if job.mailbox_id not in active])
     free = [Delay(job, timedelta(0), is_failure=False) for job in verdict.blocked if job.mailbox_id in active]
     ledger.postpone(connection, free)
@@ -146,10 +162,11 @@ def _park(connection: Connection, verdict: Verdict) -> None:
 def report(stage: str, verdict: Verdict, metrics: Metrics) -> None:
     """Count and log what was committed."""
     failed = sum(delay.is_failure for delay in verdict.delays)
+    waiting = len(verdict.delays) + len(verdict.paused) - failed
     for outcome, number in (
         ("done", len(verdict.done)),
         ("failed", failed),
-        ("again", len(verdict.delays) - failed),
+        ("again", waiting),
         ("held", len(verdict.held)),
         ("blocked", len(verdict.blocked)),
         ("dead", len(verdict.deaths)),
@@ -167,7 +184,7 @@ def _log(verdict: Verdict) -> None:
         log.debug("job.done", **_named(job))
     for death in verdict.deaths:
         log.error("job.buried", **_named(death.job), cause=death.cause.value, error=short(death.error))
-    for delay in verdict.delays:
+    for delay in (*verdict.delays, *verdict.paused):
         said = None if delay.error is None else delay.error["text"][:200]
         log.info(
             "job.postponed",

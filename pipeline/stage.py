@@ -25,10 +25,14 @@ Arguments = ParamSpec("Arguments")
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """An outcome: not yet. Waiting is not failing, so it costs no attempt."""
+    """An outcome: not yet. Waiting is not failing, so it costs no attempt.
+
+    What waits for the end of a pause goes on at once when the mailbox was resumed meanwhile.
+    """
 
     delay: timedelta
     reason: str
+    ends_with_pause: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +117,6 @@ def gate(mailbox: Mailbox, *, probes: bool = False) -> Again | Blocked | None:
     if mailbox.state is MailboxState.PROBING:
         return Again(_PROBE_PATIENCE, "the mailbox is being tried")
     if mailbox.state in (MailboxState.PAUSED, MailboxState.SUSPENDED) and mailbox.paused_until is not None:
-        return Again(max(mailbox.paused_until - mailbox.now, timedelta(seconds=1)), mailbox.state.value)
+        left = max(mailbox.paused_until - mailbox.now, timedelta(seconds=1))
+        return Again(left, mailbox.state.value, ends_with_pause=True)
     return Blocked(mailbox.state_reason or mailbox.state.value)

@@ -130,6 +130,19 @@ def test_waiting_is_not_failing(bench: Bench, outcome: Any):
     assert 290 < seconds <= 300
 
 
+@pytest.mark.parametrize(("state", "left"), [("active", 0), ("paused", 3600), ("suspended", 3600)])
+def test_a_wait_for_the_end_of_a_pause_ends_with_it_even_when_it_was_just_over(bench: Bench, state: str, left: int):
+    with bench.db.begin() as connection:
+        mine = mailbox(connection, organization(connection))
+        connection.execute(text("UPDATE mailboxes SET state = :state"), {"state": state})
+    bench.put("a", mailbox_id=mine)
+    bench.doing = outcome_of("a", Again(timedelta(hours=1), "paused", ends_with_pause=True))
+    bench.answer()
+    (row,) = rows(bench.db, "SELECT state, failures, CAST(extract(epoch FROM run_at - now()) AS float) AS s FROM jobs")
+    assert (row.state, row.failures) == ("waiting", 0)
+    assert left - 10 < row.s <= left
+
+
 def test_a_mailbox_without_authorization_is_marked_and_its_job_waits_for_a_person(bench: Bench):
     with bench.db.begin() as connection:
         org_id = organization(connection)
