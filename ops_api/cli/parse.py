@@ -28,7 +28,8 @@ def parse(
 
     Example: fieldpost parse complaint.eml --json
 
-    With --json the objects come in the order given; a file that cannot be read has an `error`.
+    With --json the objects come in the order given; a file that cannot be read has an `error`. `fresh` is the text
+    without quotes and signature, `forwarded_from` who wrote what is forwarded, `delivery` what a delivery report says.
 
     Exit codes: 0 every file was understood, 1 one was not.
     """
@@ -67,15 +68,31 @@ def _show(described: Mapping[str, object]) -> None:
     fields["recipient"] = _one_line(fields.get("recipient"))
     attachments = fields.get("attachments")
     if isinstance(attachments, list):
-        fields["attachments"] = "\n".join(
-            f"{a['filename']} ({a['content_type']}, {a['size']} bytes)" for a in attachments
-        )
-    text = str(fields.pop("text", ""))
-    fields["text"] = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        fields["attachments"] = "\n".join(map(_file, attachments))
+    delivery = fields.get("delivery")
+    if isinstance(delivery, list):
+        fields["delivery"] = "\n".join(map(_delivery, delivery))
+    text, fresh = str(fields.pop("text", "")), str(fields.pop("fresh", ""))
+    if fresh != text:
+        fields["fresh"] = _shortened(fresh)
+    fields["text"] = _shortened(text)
     print_fields(
         (name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in fields.items()
     )
     print()
+
+
+def _file(attachment: Mapping[str, object]) -> str:
+    warning = ", DANGEROUS" if attachment["dangerous"] else ""
+    return f"{attachment['filename']} ({attachment['content_type']}, {attachment['size']} bytes{warning})"
+
+
+def _delivery(told: Mapping[str, object]) -> str:
+    return " ".join(str(word) for word in told.values() if word)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _one_line(recipient: object) -> str | None:

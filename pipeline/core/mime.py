@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from pipeline.core import addresses, fingerprints, headers, html, parts, recipients, structure
+from pipeline.core import (
+    addresses,
+    fingerprints,
+    forwards,
+    headers,
+    html,
+    html_quotes,
+    large,
+    lists,
+    parts,
+    quotes,
+    recipients,
+    reply_words,
+    reports,
+    structure,
+)
 from pipeline.core.addresses import Address
 from pipeline.core.flags import Flag
 from pipeline.core.headers import Fields
 from pipeline.core.parts import Attachment, Content
-from pipeline.core.recipients import PRECEDENCE, Recipient
+from pipeline.core.recipients import FALLBACKS, PRECEDENCE, WITNESSES, Recipient
+from pipeline.core.reports import Delivery, Report
 from pipeline.core.text import TEXT_LIMIT, clean, snippet, subject_norm
 
-__all__ = ["Address", "Attachment", "Flag", "Parsed", "Recipient", "Unreadable", "describe", "parse"]
+__all__ = ["Address", "Attachment", "Delivery", "Flag", "Parsed", "Recipient", "Unreadable", "describe", "parse"]
 
-PARSER_VERSION = 1
+#: Written on every message; a new number makes stored raw mail worth parsing again.
+PARSER_VERSION = 2
+
+_PEOPLE = ("from", "reply-to", *(name for name, _, _ in (*PRECEDENCE, *FALLBACKS)))
 
 
 class Unreadable(ValueError):
@@ -30,6 +49,8 @@ class Parsed:
     `date` is in UTC; `message_id` and the other ids have the form "<...>"; `html` is the safe subset, None when the
     mail has no HTML; `text` comes from the HTML when there is no text part; `headers` maps lower-case names to decoded
     values in order; `flags` are sorted; `fingerprint` and `signature` are hex SHA-256 (`pipeline.core.fingerprints`).
+    `fresh` is `text` without quotes and signature (`pipeline.core.quotes`); `forwarded_from` wrote what is forwarded;
+    `reported` and `delivery` are what a delivery report says (`pipeline.core.reports`).
     """
 
     subject: str
@@ -51,13 +72,31 @@ class Parsed:
     flags: tuple[str, ...]
     fingerprint: str
     signature: str
+    fresh: str
+    forwarded_from: str | None
+    list_id: str | None
+    reported: tuple[str, ...]
+    delivery: tuple[Delivery, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Bodies:
+    """The bodies to keep; `marked` is the text with the quotations that only the HTML marks."""
+
     text: str
     html: str | None
+    marked: str
     flags: frozenset[Flag]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the mail tells about other mails: a quoted, a forwarded, a reported one."""
+
+    fresh: str
+    forwarded_from: str | None
+    list_id: str | None
+    report: Report
 
 
 def parse(raw: bytes) -> Parsed:
@@ -65,9 +104,9 @@ def parse(raw: bytes) -> Parsed:
 
     Raises `Unreadable` only when `raw` is empty or blank. What had to be guessed, cut or left out is in `flags`.
     """
-    if not raw.strip():
+    if not raw or raw.isspace():
         raise Unreadable("the mail is empty")
-    root, structure_flags = structure.read(raw)
+    root, structure_flags = large.read(raw) if len(raw) > large.LIMIT else structure.read(raw)
     fields = headers.collect(root.items_seen)
     content = parts.extract(root)
     bodies = _bodies(content)
@@ -91,7 +130,12 @@ def describe(parsed: Parsed) -> dict[str, object]:
         "message_id": parsed.message_id,
         "in_reply_to": parsed.in_reply_to[0] if parsed.in_reply_to else None,
         "references": list(parsed.references),
+        "list_id": parsed.list_id,
+        "reported": list(parsed.reported),
+        "delivery": [asdict(one) for one in parsed.delivery],
         "text": parsed.text,
+        "fresh": parsed.fresh,
+        "forwarded_from": parsed.forwarded_from,
         "html": parsed.html is not None,
         "attachments": [
             {
@@ -99,6 +143,7 @@ def describe(parsed: Parsed) -> dict[str, object]:
                 "content_type": attachment.content_type,
                 "size": attachment.size,
                 "sha256": attachment.sha256,
+                "dangerous": attachment.is_dangerous,
             }
             for attachment in parsed.attachments
         ],
@@ -126,6 +171,8 @@ def _parsed(
     listed = {name: tuple(person.address for person in found) for name, found in people.items()}
     hashes = [attachment.sha256 for attachment in content.attachments]
     body = bodies.text.strip() or content.html
+    sender = listed["from"][0] if listed["from"] else None
+    told = _told(fields, sender, subject, content, bodies)
     own = {
         Flag.CHARSET_GUESSED: guessed,
         Flag.NO_HEADERS: not values,
@@ -147,11 +194,16 @@ def _parsed(
         html=bodies.html,
         snippet=snippet(bodies.text, subject),
         attachments=content.attachments,
-        recipient=recipients.resolve(listed),
+        fresh=told.fresh,
+        forwarded_from=told.forwarded_from,
+        list_id=told.list_id,
+        reported=told.report.reported,
+        delivery=told.report.delivery,
+        recipient=recipients.resolve(listed | {name: recipients.witnessed(fields.flat(name)) for name in WITNESSES}),
         headers=values,
         flags=tuple(sorted(flag.value for flag in observed)),
         fingerprint=fingerprints.fingerprint(
-            sender=listed["from"][0] if listed["from"] else None,
+            sender=sender,
             subject_norm=normalised,
             date=date,
             body=body,
@@ -171,10 +223,24 @@ def _parsed(
     )
 
 
+def _told(fields: Fields, sender: str | None, subject: str, content: Content, bodies: _Bodies) -> _Told:
+    list_id = lists.list_id(fields)
+    is_report = Flag.REPORT in content.flags
+    report = reports.read(fields, sender, content.attachments, bodies.text, is_report=is_report)
+    split = quotes.split(bodies.marked, is_forward=reply_words.is_forward_subject(subject))
+    forwarded_from = None
+    if report is reports.NOTHING:  # the mail inside a report is returned, not forwarded
+        forwarded_from = forwards.original_sender(
+            fields, sender, split.forwarded, content.attachments, is_list=list_id is not None
+        )
+    fresh = bodies.text if split.fresh == bodies.marked else split.fresh
+    return _Told(fresh, forwarded_from, list_id, report)
+
+
 def _people(fields: Fields) -> tuple[dict[str, tuple[Address, ...]], frozenset[Flag]]:
     people: dict[str, tuple[Address, ...]] = {}
     flags: set[Flag] = set()
-    for name in ("from", "reply-to", *(name for name, _, _ in PRECEDENCE)):
+    for name in _PEOPLE:
         people[name], cut = addresses.read(fields.flat(name))
         if cut:
             flags.add(Flag.TOO_MANY_ADDRESSES)
@@ -183,7 +249,7 @@ def _people(fields: Fields) -> tuple[dict[str, tuple[Address, ...]], frozenset[F
 
 def _bodies(content: Content) -> _Bodies:
     flags: set[Flag] = set()
-    text, safe = content.text, None
+    text, safe, marked = content.text, None, None
     if content.html:
         safe, cut = html.sanitise(content.html)
         safe = clean(safe)
@@ -191,8 +257,9 @@ def _bodies(content: Content) -> _Bodies:
             flags.add(Flag.HTML_TRUNCATED)
         if not text:
             text = clean(html.to_text(content.html))
+            marked = html_quotes.marked_text(content.html)
             flags.add(Flag.HTML_ONLY)
     if len(text) > TEXT_LIMIT:
         text = text[:TEXT_LIMIT]
         flags.add(Flag.TEXT_TRUNCATED)
-    return _Bodies(text, safe, frozenset(flags))
+    return _Bodies(text, safe, clean(marked)[:TEXT_LIMIT] if marked else text, frozenset(flags))

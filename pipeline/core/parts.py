@@ -17,13 +17,16 @@ from typing import Literal
 
 from mailparser import MailParser
 
+from pipeline.core import large
 from pipeline.core.filenames import display_name, made_up_name
 from pipeline.core.flags import Flag
+from pipeline.core.sniffing import verify
 from pipeline.core.structure import Part, containers, leaves
 from pipeline.core.text import STATEFUL_CODECS, clean, codec_for, decode, is_unlabelled, plain_lines
 from pipeline.core.words import decode_base64, decode_parameter
 
 _CONTENT_ID_LENGTH = 998
+_TYPE_LENGTH = 255
 _TEXT_TYPES = {"text/plain": "plain", "text/html": "html"}
 _ENCRYPTED = frozenset({"multipart/encrypted", "application/pgp-encrypted"})
 _SIGNED = frozenset(
@@ -49,6 +52,10 @@ class Attachment:
     disposition: Literal["attachment", "inline"]
     content_id: str | None
     payload: bytes
+    #: The declared type contradicted the content; `content_type` is what the content is.
+    is_mismatch: bool = False
+    #: A program or script; kept, and not to be given out without a warning.
+    is_dangerous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,10 @@ def extract(root: Part) -> Content:
     text = _joined(extracted.plain)
     flags = extracted.flags | _kinds(root, found) | _armour(text)
     attachments = tuple(map(_attachment, files, extracted.payloads))
+    if any(attachment.is_mismatch for attachment in attachments):
+        flags.add(Flag.TYPE_MISMATCH)
+    if any(attachment.is_dangerous for attachment in attachments):
+        flags.add(Flag.DANGEROUS_ATTACHMENT)
     return Content(text, _joined(extracted.html), attachments, frozenset(flags))
 
 
@@ -129,13 +140,14 @@ def _encoding(part: Part) -> str:
 
 def _by_library(found: Sequence[_Leaf]) -> _Extracted:
     """Let the library read the canonical leaves; take its bodies only when it is sure of them."""
+    if any(map(_is_doubtful, found)) or all(map(_needs_no_decoding, found)):
+        return _by_hand(found)
     canonical = list(_canonical(found))
-    bodies = [leaf for leaf in found if leaf.body]
     try:
         answer = MailParser(_flat([message for _, message in canonical]))
     except Exception:  # noqa: BLE001 - no mail may be lost to a defect of the library, and it names no error class
         return _by_hand(found)
-    sure = not any(map(_is_doubtful, bodies)) and "CharsetDecodeDefect" not in answer.defects_categories
+    sure = "CharsetDecodeDefect" not in answer.defects_categories
     damaged = any(message.defects for leaf, message in canonical if leaf.body)
     if not sure or damaged or len(answer.attachments) != sum(leaf.filename is not None for leaf in found):
         return _by_hand(found)
@@ -150,8 +162,20 @@ def _by_library(found: Sequence[_Leaf]) -> _Extracted:
 
 
 def _is_doubtful(leaf: _Leaf) -> bool:
+    """Say whether the library would take too long or guess: what is long, or a body whose label cannot be trusted."""
+    if leaf.part.pieces is not None or not leaf.body:
+        return leaf.part.pieces is not None
     codec = codec_for(leaf.charset)
     return codec in STATEFUL_CODECS or (codec is None and not is_unlabelled(leaf.charset))
+
+
+def _needs_no_decoding(leaf: _Leaf) -> bool:
+    """Say whether a leaf stands in the mail as it was written: ASCII, no file, no transfer encoding to undo.
+
+    HTML without a label may name a charset of its own, in which ASCII means something else.
+    """
+    written_plainly = leaf.filename is None and not leaf.encoding and (leaf.body == "plain" or bool(leaf.charset))
+    return written_plainly and leaf.part.leaf_text().isascii()
 
 
 def _canonical(found: Sequence[_Leaf]) -> Iterator[tuple[_Leaf, Message]]:
@@ -193,7 +217,10 @@ def _by_hand(found: Sequence[_Leaf]) -> _Extracted:
         if not flawless:
             result.flags.add(Flag.BAD_BASE64)
         if leaf.body:
-            text, guessed = decode(payload, leaf.charset or _inner_charset(leaf, payload))
+            kept, is_cut = large.body(payload) if leaf.part.pieces is not None else (payload, False)
+            if is_cut:
+                result.flags.add(Flag.TEXT_TRUNCATED if leaf.body == "plain" else Flag.HTML_TRUNCATED)
+            text, guessed = decode(kept, leaf.charset or _inner_charset(leaf, payload))
             (result.plain if leaf.body == "plain" else result.html).append(plain_lines(text))
             if guessed:
                 result.flags.add(Flag.CHARSET_GUESSED)
@@ -209,6 +236,8 @@ def _inner_charset(leaf: _Leaf, payload: bytes) -> str | None:
 
 
 def _payload(leaf: _Leaf) -> tuple[bytes, bool]:
+    if leaf.part.pieces is not None and not leaf.encoding.endswith(("uu", "uue", "uuencode")):
+        return large.payload(leaf.part.pieces, leaf.encoding)
     if leaf.encoding == "base64":
         return decode_base64(leaf.part.leaf_text().encode("ascii", "surrogateescape"))
     payload = _message("application/octet-stream", leaf).get_payload(decode=True)
@@ -221,14 +250,17 @@ def _joined(bodies: Sequence[str]) -> str:
 
 def _attachment(leaf: _Leaf, payload: bytes) -> Attachment:
     content_id = clean("".join(decode_parameter(leaf.part.content_id())[0].split()).strip("<>"))
+    verified = verify(clean(leaf.content_type)[:_TYPE_LENGTH], leaf.filename or "", payload)
     return Attachment(
         filename=leaf.filename or "",
-        content_type=clean(leaf.content_type)[:255],
+        content_type=verified.content_type,
         size=len(payload),
         sha256=hashlib.sha256(payload).hexdigest(),
         disposition=leaf.disposition,
         content_id=content_id[:_CONTENT_ID_LENGTH] or None,
         payload=payload,
+        is_mismatch=verified.is_mismatch,
+        is_dangerous=verified.is_dangerous,
     )
 
 

@@ -40,6 +40,7 @@ _COSTS = {
     "labels.get": 1,
     "messages.list": 5,
     "messages.get": 5,
+    "messages.send": 100,
     "watch": 100,
     "stop": 50,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.feedparser import FeedParser
 from email.message import Message
 from email.policy import Policy, compat32
@@ -40,6 +40,8 @@ class Part(Message):
         super().__init__(policy=policy)
         self.truncated = False
         self.items_seen: list[tuple[str, str]] = []
+        #: The whole undecoded payload when it is too long to stand in the tree (`pipeline.core.large`).
+        self.pieces: Sequence[bytes | memoryview] | None = None
         self._content: dict[str, str] = {}
         self._type: str | None = None
 
@@ -105,6 +107,8 @@ class Part(Message):
 
     def leaf_text(self) -> str:
         """Return the undecoded payload of a leaf: ASCII, with surrogates for eight-bit bytes."""
+        if self.pieces is not None:
+            return b"".join(self.pieces).decode("ascii", "surrogateescape")
         return self._payload if isinstance(self._payload, str) else ""
 
     def children(self) -> list[Part]:
@@ -187,15 +191,15 @@ def _excess(raw: bytes) -> Flag | None:
 
 def _delimiters(raw: bytes, multiparts: int) -> tuple[int, int]:
     """Return the number of boundary lines and an upper bound of the nesting."""
-    declared, encoded = _declared(raw)
+    names, encoded = declared(raw)
     count = 0
     open_at: dict[bytes, int] = {}
     stack: list[bytes] = []
     deepest = multiparts if encoded else 0
     for dashed in _DASHED.finditer(raw):
         line = dashed[0][2:].rstrip(b" \t")
-        ends = line not in declared and line.endswith(b"--") and line[:-2] in declared
-        if not encoded and not ends and line not in declared:
+        ends = line not in names and line.endswith(b"--") and line[:-2] in names
+        if not encoded and not ends and line not in names:
             continue
         count += 1
         name = line[:-2] if ends else line
@@ -210,21 +214,22 @@ def _delimiters(raw: bytes, multiparts: int) -> tuple[int, int]:
     return count, deepest
 
 
-def _declared(raw: bytes) -> tuple[set[bytes], bool]:
-    declared: set[bytes] = set()
+def declared(raw: bytes) -> tuple[set[bytes], bool]:
+    """Return every boundary that a mail may declare, and whether one of them is encoded (RFC 2231)."""
+    names: set[bytes] = set()
     encoded = False
     for found in _BOUNDARY.finditer(raw):
         encoded = encoded or found[1] is not None
-        declared.add((found[3] or re.sub(rb"\\(.)", rb"\1", found[2] or b"")).rstrip())
-    return declared, encoded
+        names.add((found[3] or re.sub(rb"\\(.)", rb"\1", found[2] or b"")).rstrip())
+    return names, encoded
 
 
 def _first_text(raw: bytes, body_at: int) -> Part:
     """Return the header with the first text part (plain before HTML) of the first 5,000 sections as its only leaf."""
     root = _single(raw[:body_at], body_at)
-    declared, encoded = _declared(raw)
+    names, encoded = declared(raw)
     fallback: Part | None = None
-    for section in _sections(raw, declared, any_dashed=encoded):
+    for section in _sections(raw, names, any_dashed=encoded):
         header, text_at, _ = bounded(section)
         part = _single(header, text_at)
         if part.token("content-disposition") == "attachment" or not part.leaf_text().strip():
@@ -238,12 +243,12 @@ def _first_text(raw: bytes, body_at: int) -> Part:
     return root
 
 
-def _sections(raw: bytes, declared: set[bytes], *, any_dashed: bool) -> Iterator[bytes]:
+def _sections(raw: bytes, names: set[bytes], *, any_dashed: bool) -> Iterator[bytes]:
     start: int | None = None
     seen = 0
     for dashed in _DASHED.finditer(raw):
         line = dashed[0][2:].rstrip(b" \t")
-        if not any_dashed and line not in declared and line.removesuffix(b"--") not in declared:
+        if not any_dashed and line not in names and line.removesuffix(b"--") not in names:
             continue
         if start is not None:
             yield raw[start : min(dashed.start(), start + _SECTION_LENGTH)].removesuffix(b"\n").removesuffix(b"\r")

@@ -38,7 +38,8 @@ class Key:
 class Facts:
     """What of a message matters for where it belongs; addresses lower case, ids in the form "<...>".
 
-    `references` come nearest first; `threads` are the (mailbox, provider thread) of its sightings.
+    `references` come nearest first; `reported` are the ids that a delivery report speaks of; `threads` are the
+    (mailbox, provider thread) of its sightings.
     """
 
     message_id: int
@@ -46,6 +47,7 @@ class Facts:
     rfc_message_id: str | None = None
     in_reply_to: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
     sender: str | None = None
     recipients: tuple[str, ...] = ()
     reply_to: tuple[str, ...] = ()
@@ -83,6 +85,8 @@ def keys_of(facts: Facts, rules: Rules) -> tuple[Key, ...]:
 
 
 def _keys(facts: Facts, rules: Rules) -> Iterator[Key]:
+    for value in facts.reported:
+        yield Key(StitchReason.DELIVERY_REPORT, digest("report", value), f"reports on {value[:_SHOWN]}")
     claims = _claims(facts, rules)
     for reason, ids in ((StitchReason.IN_REPLY_TO, facts.in_reply_to), (StitchReason.REFERENCES, facts.references)):
         for value in ids:
@@ -92,6 +96,10 @@ def _keys(facts: Facts, rules: Rules) -> Iterator[Key]:
         for author, who in _offers(facts, rules):
             found = digest("id", facts.rfc_message_id, author, who)
             yield Key(StitchReason.REFERENCED_BY, found, facts.rfc_message_id[:_SHOWN])
+        if facts.is_outbound:
+            # Of others' mail a report proves nothing: anybody can write one.
+            shown = f"reported on: {facts.rfc_message_id[:_SHOWN]}"
+            yield Key(StitchReason.DELIVERY_REPORT, digest("report", facts.rfc_message_id), shown)
     for mailbox, thread in facts.threads:
         for who in _counterparts(facts, rules):
             shown = f"provider thread {thread[:100]}"

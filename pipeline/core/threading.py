@@ -36,8 +36,7 @@ _CONFIDENCE = {
 class Node(Generic[Ticket]):
     """One message with its keys, strongest first.
 
-    `ticket` is where it is linked already; `token` and `reported` are tickets that need no key: what a signed address
-    names, and the ticket of the message of ours that a delivery report speaks of.
+    `ticket` is where it is linked already, `token` the ticket that a signed address names.
     """
 
     message_id: int
@@ -45,7 +44,6 @@ class Node(Generic[Ticket]):
     keys: tuple[Key, ...]
     ticket: Ticket | None = None
     token: Ticket | None = None
-    reported: Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ def assemble(
         forest.join(("key", found), ("ticket", ticket))
     ordered = sorted(nodes, key=lambda node: (node.at, node.message_id))
     for node in ordered:
-        for said in (node.ticket, node.token, node.reported):
+        for said in (node.ticket, node.token):
             if said is not None:
                 forest.join(("message", node.message_id), ("ticket", said))
     for node in ordered:
@@ -136,7 +134,7 @@ def assemble(
 def _tickets_by_root(
     forest: Forest, nodes: Iterable[Node[Ticket]], known: Mapping[bytes, Ticket]
 ) -> dict[Hashable, frozenset[Ticket]]:
-    said = [ticket for node in nodes for ticket in (node.ticket, node.token, node.reported) if ticket is not None]
+    said = [ticket for node in nodes for ticket in (node.ticket, node.token) if ticket is not None]
     found: dict[Hashable, set[Ticket]] = {}
     for ticket in {*known.values(), *said}:
         found.setdefault(forest.find(("ticket", ticket)), set()).add(ticket)
@@ -167,8 +165,6 @@ def _link(
 ) -> Link:
     if node.token in tickets and node.token is not None:
         return _because(node, StitchReason.REPLY_TOKEN, "signed token in the recipient address")
-    if node.reported in tickets and node.reported is not None:
-        return _because(node, StitchReason.DELIVERY_REPORT, "reports on a message that we sent")
     if not is_first:
         for key in node.keys:
             if key.digest in believed or named.get(key.digest, set()) - {node.message_id}:

@@ -88,7 +88,12 @@ def test_the_description_has_exactly_the_promised_fields() -> None:
         "message_id": "<m1@example.org>",
         "in_reply_to": "<m0@example.org>",
         "references": ["<r1@example.org>", "<m0@example.org>"],
+        "list_id": None,
+        "reported": [],
+        "delivery": [],
         "text": "Guten Tag,\n\ndie Pumpe läuft nicht.",
+        "fresh": "Guten Tag,\n\ndie Pumpe läuft nicht.",
+        "forwarded_from": None,
         "html": True,
         "attachments": [
             {
@@ -96,6 +101,7 @@ def test_the_description_has_exactly_the_promised_fields() -> None:
                 "content_type": "image/png",
                 "size": len(PNG),
                 "sha256": hashlib.sha256(PNG).hexdigest(),
+                "dangerous": False,
             }
         ],
         "recipient": {"address": "support@example.org", "source": "to_cc_scan", "confidence": "low"},
@@ -209,7 +215,7 @@ def test_base64_is_decoded_and_damage_flagged(lines: bytes, kind: bytes) -> None
     [(b"aGVs*bG8=", b"hello"), (b"aGVsbG8=aGVsbG8=", b"hellohello"), (b"aGVsb", b"hel"), (b"aGVs\xe9bG8=", b"hello")],
 )
 def test_broken_base64_is_read_as_far_as_it_goes(broken: bytes, decoded: bytes) -> None:
-    section = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" + broken
+    section = b"Content-Type: application/x-words\r\nContent-Transfer-Encoding: base64\r\n\r\n" + broken
     parsed = parse(_multipart(section))
     assert parsed.attachments[0].payload == decoded
     assert parsed.flags == ("bad_base64",)

@@ -6,7 +6,7 @@ import pytest
 
 from models.enums import Confidence, RecipientSource
 from pipeline.core.mime import parse
-from pipeline.core.recipients import Recipient, resolve
+from pipeline.core.recipients import Recipient, found_in, plus_address, resolve
 
 ALL = {
     "x-gm-original-to": ["gm@example.org", "gm2@example.org"],
@@ -81,3 +81,73 @@ def test_the_evidence_is_bounded() -> None:
 def test_the_recipient_of_a_mail_comes_from_its_headers(header: bytes, address: str | None, source: str) -> None:
     found = parse(header + b"\r\nbody").recipient
     assert (found.address, found.source.value) == (address, source)
+
+
+def test_other_headers_are_asked_only_when_the_contract_names_nobody() -> None:
+    headers = b"Envelope-To: envelope@example.org\r\nX-Forwarded-To: boss@example.org\r\n"
+    chosen = parse(headers + b"\r\nHi").recipient
+    assert (chosen.address, chosen.source.value, chosen.confidence.value) == (
+        "envelope@example.org",
+        "to_cc_scan",
+        "low",
+    )
+    assert chosen.evidence["selected_from"] == "envelope-to"
+    named = parse(headers + b"Cc: cc@example.org\r\n\r\nHi").recipient
+    assert named.address == "cc@example.org"
+    assert named.evidence["envelope_to_candidates"] == ["envelope@example.org"]
+    assert named.evidence["x_forwarded_to_candidates"] == ["boss@example.org"]
+
+
+def test_forwarders_and_groups_are_evidence_and_never_chosen() -> None:
+    found = parse(
+        b"X-Forwarded-For: Ann@Home.example support@example.org\r\nList-Post: <mailto:help@groups.example?x=1>\r\n"
+        b"Mailing-list: list help@groups.example; contact owner@groups.example\r\n\r\nHi"
+    ).recipient
+    assert found.address is None
+    assert found.evidence["x_forwarded_for_candidates"] == ["ann@home.example", "support@example.org"]
+    assert "help@groups.example" in (found.evidence["list_post_candidates"] or ())
+    assert found.evidence["mailing_list_candidates"] == ["help@groups.example", "owner@groups.example"]
+
+
+def test_every_delivered_to_is_kept_and_the_first_wins() -> None:
+    found = parse(b"Delivered-To: a@x.example\r\nDelivered-To: b@x.example\r\n\r\nHi").recipient
+    assert (found.address, found.evidence["delivered_to_candidates"]) == ("a@x.example", ["a@x.example", "b@x.example"])
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("support+berlin@x.example", ("support@x.example", "berlin")),
+        ("support+a+b@x.example", ("support@x.example", "a+b")),
+        ("support@x.example", None),
+        ("+berlin@x.example", None),
+        ("support+@x.example", None),
+        ("support+tkt-abcdefgh234567ab.abcdefgh234567ab@x.example", None),
+        ("ticket+tkt-abcdefgh234567ab.abcdefgh234567ab@x.example", None),
+        ("support+tkt-forged@x.example", ("support@x.example", "tkt-forged")),
+    ],
+)
+def test_a_plus_address_has_a_base_and_a_tag_but_a_reply_token_is_no_tag(
+    address: str, expected: tuple[str, str] | None
+) -> None:
+    evidence = resolve({"to": [address]}).evidence
+    assert plus_address(address) == expected
+    assert (evidence.get("base_address"), evidence.get("tag")) == (expected or (None, None))
+
+
+@pytest.mark.parametrize(
+    ("address", "mailbox", "is_alias"),
+    [
+        ("support@x.example", "Support@x.example", False),
+        ("support+berlin@x.example", "support@x.example", False),
+        ("support+berlin@x.example", "support+berlin@x.example", False),
+        ("berlin@x.example", "support@x.example", True),
+    ],
+)
+def test_an_alias_is_another_name_of_the_mailbox(address: str, mailbox: str, is_alias: bool) -> None:
+    found = found_in(resolve({"delivered-to": [address]}), mailbox)
+    assert (found.address, found.evidence["is_alias"]) == (address, is_alias)
+
+
+def test_nobody_is_no_alias() -> None:
+    assert "is_alias" not in found_in(resolve({}), "support@x.example").evidence

@@ -130,6 +130,14 @@ def test_a_providers_thread_joins_the_people_that_it_has_in_common():
     assert not are_joined(fact(1, **thread), fact(2, **thread | {"threads": (("m", "other"),)}))
 
 
+def test_a_report_joins_the_message_of_ours_whoever_sends_it_and_nobody_elses():
+    ours = fact(2, US, recipients=(ANN,), is_outbound=True)
+    report = fact(3, "mailer-daemon@relay.example", reported=("<2@x>",))
+    assert are_joined(ours, report)
+    assert are_joined(ours, report, fact(4, "mailer-daemon@other.example", reported=("<2@x>",)))
+    assert not are_joined(fact(1, ANN), fact(3, "mailer-daemon@relay.example", reported=("<1@x>",)))
+
+
 def test_equal_subjects_join_only_where_that_is_switched_on_and_within_people_and_window():
     window = replace(RULES, subject_window=timedelta(days=7))
     same = {"subject_norm": "charger at gate 4 is down"}
@@ -193,6 +201,7 @@ def mails(draw: st.DrawFn) -> list[Facts]:
                 is_outbound=sender == US,
                 is_list=is_list,
                 list_id=draw(st.none() | st.sampled_from(["l.example", "m.example"])) if is_list else None,
+                reported=tuple(draw(st.lists(ids, max_size=1))) if draw(st.integers(0, 5)) == 0 else (),
                 threads=(("m", draw(st.sampled_from("tu"))),) if draw(st.integers(0, 5)) == 0 else (),
             )
         )

@@ -244,12 +244,6 @@ def test_a_signed_token_outweighs_every_key_across_a_cut():
     assert (group.tickets, group.links[0].reason) == ({"two"}, StitchReason.REPLY_TOKEN)
 
 
-def test_a_report_on_our_mail_joins_its_ticket_with_high_confidence():
-    (group,) = assemble([Node(1, NOON, (), reported="sent from")], {})
-    assert group.tickets == {"sent from"}
-    assert (group.links[0].reason, group.links[0].confidence) == (StitchReason.DELIVERY_REPORT, Confidence.HIGH)
-
-
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_forest_never_joins_enemies_and_joins_everything_else(data: st.DataObject):

@@ -10,19 +10,35 @@ from pipeline.core.thread_keys import Facts
 
 def partition(messages: Sequence[Facts], own: Collection[str]) -> set[frozenset[int]]:
     """Grow each conversation from one message by whatever belongs to one that is in it already."""
+    by_name: dict[object, list[Facts]] = {}
+    for one in messages:
+        for name in _names(one):
+            by_name.setdefault(name, []).append(one)
     left, found = {one.message_id: one for one in messages}, set()
     while left:
         _, first = left.popitem()
         inside, frontier = {first.message_id}, [first]
         while frontier:
             one = frontier.pop()
-            near = [other for other in left.values() if belong(one, other, own)]
+            candidates = {other.message_id: other for name in _names(one) for other in by_name[name]}
+            near = [other for other in candidates.values() if other.message_id in left and belong(one, other, own)]
             for other in near:
                 del left[other.message_id]
                 inside.add(other.message_id)
             frontier += near
         found.add(frozenset(inside))
     return found
+
+
+def _names(message: Facts) -> set[object]:
+    """Return everything by which two messages can have to do with each other at all."""
+    return {
+        *(one for one in [message.rfc_message_id] if one),
+        *message.in_reply_to,
+        *message.references,
+        *message.reported,
+        *message.threads,
+    }
 
 
 def belong(one: Facts, other: Facts, own: Collection[str]) -> bool:
@@ -33,6 +49,8 @@ def belong(one: Facts, other: Facts, own: Collection[str]) -> bool:
         or _answer_the_same(one, other, own)
         or _are_the_same(one, other, own)
         or _are_in_a_thread(one, other, own)
+        or _report(one, other)
+        or _report(other, one)
     )
 
 
@@ -59,6 +77,12 @@ def _are_the_same(one: Facts, other: Facts, own: Collection[str]) -> bool:
     if one.rfc_message_id is None or one.rfc_message_id != other.rfc_message_id:
         return False
     return bool(_author(one) & _author(other)) or _share_a_circle(one, other, own)
+
+
+def _report(report: Facts, other: Facts) -> bool:
+    """One reports on the other, which is ours; or both report on the same."""
+    on_ours = other.is_outbound and other.rfc_message_id in report.reported
+    return on_ours or bool(set(report.reported) & set(other.reported))
 
 
 def _are_in_a_thread(one: Facts, other: Facts, own: Collection[str]) -> bool:

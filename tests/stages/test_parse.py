@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from models.enums import BlobKind, OccurrenceState
+from pipeline.core import minimal
 from pipeline.core.mime import Unreadable
-from pipeline.runtime.errors import Transient
+from pipeline.runtime.errors import ParserDied, Permanent, Transient
+from pipeline.runtime.message_rows import Understood
 from pipeline.stages import parse, stitch
 from tests import factories
 from tests.factories import NOON, mail
@@ -26,8 +32,9 @@ def test_a_mail_becomes_a_message_with_its_parts(world: World):
         Cc="Bob <bob@x.example>", Reply_To="desk@x.example",
     )  # fmt: skip
     found = world.arrive(raw, at=NOON + timedelta(minutes=5))
-    assert world.run(STAGE, found).next == [("stitch", str(found))]
+    ran = world.run(STAGE, found)
     (row,) = world.rows("SELECT * FROM messages")
+    assert ran.next == [("stitch", str(found)), ("index", str(row.id))]
     assert (row.subject, row.subject_norm, row.rfc_message_id) == ("Re: The charger", "the charger", "<m@x>")
     assert (row.from_address, row.from_name, row.direction) == ("ann@customer.example", "Ann", "inbound")
     assert (row.dated_at, row.received_at) == (NOON, NOON + timedelta(minutes=5))
@@ -56,25 +63,32 @@ def test_one_mail_in_two_mailboxes_is_one_message_with_two_occurrences(world: Wo
 
 def test_one_mail_twice_in_a_batch_is_one_message(world: World):
     found = [world.arrive(mail(message_id="<m@x>")) for _ in range(3)]
-    assert len(world.run(STAGE, *found).next) == 3
+    steps = world.run(STAGE, *found).next
+    assert [key for stage, key in steps if stage == "stitch"] == [str(one) for one in found]
+    assert len(steps) == 4  # one message is indexed once
     assert world.value("SELECT count(*) FROM messages") == 1
     assert world.value("SELECT count(*) FROM occurrence_recipients") == 3
 
 
-def test_one_mail_parsed_by_many_threads_at_once_is_one_message(world: World):
+def test_one_mail_parsed_by_eight_threads_in_eight_mailboxes_is_one_message(world: World):
     raws = [mail(f"number {number}", message_id=f"<{number}@x>", attachment=b"plan") for number in range(10)]
-    batches = [[world.arrive(raw) for raw in (raws if turn % 2 else raws[::-1])] for turn in range(4)]
-    start = threading.Barrier(4)
+    boxes = [world.mailbox(f"box{number}@acme.example") for number in range(8)]
+    batches = [
+        [world.arrive(raw, mailbox_id=box) for raw in (raws if turn % 2 else raws[::-1])]
+        for turn, box in enumerate(boxes)
+    ]
+    start = threading.Barrier(8)
 
-    def go(batch: list[int]) -> None:
+    def go(batch: list[int]) -> list[str]:
         start.wait()
-        world.run(STAGE, *batch)
+        return [key for stage, key in world.run(STAGE, *batch).next if stage == "index"]
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(go, batches))
+    with ThreadPoolExecutor(8) as pool:
+        indexed = [key for keys in pool.map(go, batches) for key in keys]
     assert world.value("SELECT count(*) FROM messages") == 10
     assert world.value("SELECT count(*) FROM attachments") == 10
-    assert world.value("SELECT count(*) FROM occurrences WHERE state = 'parsed' AND message_id IS NOT NULL") == 40
+    assert world.value("SELECT count(*) FROM occurrences WHERE state = 'parsed' AND message_id IS NOT NULL") == 80
+    assert len(indexed) == len(set(indexed)) == 10  # every message was new to one of them alone
 
 
 def test_mails_that_are_probably_but_not_surely_the_same_become_a_collision_group(world: World):
@@ -116,12 +130,12 @@ def test_equal_mails_of_two_organizations_never_share_a_message(world: World):
 
 def test_attachments_are_stored_once_and_described_for_each_message(world: World):
     for number in range(2):
-        world.parsed(mail(f"number {number}", attachment=b"%PDF the same plan"))
-    digest = hashlib.sha256(b"%PDF the same plan").digest()
+        world.parsed(mail(f"number {number}", attachment=b"%PDF-1.7 the same plan"))
+    digest = hashlib.sha256(b"%PDF-1.7 the same plan").digest()
     described = world.rows("SELECT filename, content_type, size, disposition, sha256, position FROM attachments")
-    assert [tuple(one) for one in described] == [("plan.pdf", "application/pdf", 18, "attachment", digest, 0)] * 2
+    assert [tuple(one) for one in described] == [("plan.pdf", "application/pdf", 22, "attachment", digest, 0)] * 2
     assert world.value("SELECT count(*) FROM blobs WHERE kind = 'attachment'") == 1
-    assert world.blobs.contents[BlobKind.ATTACHMENT, digest.hex()] == b"%PDF the same plan"
+    assert world.blobs.contents[BlobKind.ATTACHMENT, digest.hex()] == b"%PDF-1.7 the same plan"
 
 
 @pytest.mark.parametrize(
@@ -202,10 +216,122 @@ def test_what_was_parsed_is_not_parsed_again_and_what_was_quarantined_is(world: 
     assert world.run(STAGE, found).loaded == 0
     replayed = world.arrive(mail("another"))
     world.rows("UPDATE occurrences SET state = 'quarantined' WHERE id = :id", id=replayed)
-    assert world.run(STAGE, replayed).next == [("stitch", str(replayed))]
+    assert ("stitch", str(replayed)) in world.run(STAGE, replayed).next
 
 
 def test_hostile_characters_reach_the_database_unharmed(world: World):
     head = b"From: a@x.example\r\nMessage-ID: <\x00h@x>\r\nSubject: =?utf-8?q?nul_=00_tab_=09?= \xff\xfe"
     world.parsed(head + b"\r\n\r\nnul \x00 \xff")
     assert world.value("SELECT count(*) FROM messages") == 1
+
+
+def test_contents_that_are_in_the_store_are_held_no_longer(world: World):
+    found = world.arrive(mail(attachment=b"a plan"))
+    with world.db.begin() as connection:
+        items = list(STAGE.load(connection, [world.job(STAGE, found)]).values())
+    (done,) = STAGE.work(items, world.ports)
+    assert isinstance(done, Understood)
+    assert [(part.size, part.payload) for part in done.parsed.attachments] == [(6, b"")]
+    assert (BlobKind.ATTACHMENT, hashlib.sha256(b"a plan").hexdigest()) in world.blobs.contents
+
+
+def test_large_mail_of_a_batch_is_read_in_portions(world: World, monkeypatch: pytest.MonkeyPatch):
+    raws = [mail(f"number {number}") for number in range(5)]
+    found = [world.arrive(raw) for raw in raws]
+    world.rows(
+        "INSERT INTO blobs (org_id, kind, sha256, size, stored_size)"
+        " SELECT org_id, 'raw', raw_sha256, 10485760, 1 FROM occurrences"
+    )
+    portions: list[int] = []
+    get = world.blobs.get
+
+    def noted(kind: str, hashes: Sequence[str]) -> Mapping[str, bytes]:
+        portions.append(len(hashes))
+        return get(kind, hashes)
+
+    monkeypatch.setattr(world.blobs, "get", noted)
+    assert world.run(STAGE, *found).unsaved == {}
+    assert portions == [3, 2]
+
+
+def test_a_damaged_blob_is_its_own_mails_trouble(world: World, monkeypatch: pytest.MonkeyPatch):
+    found = [world.arrive(mail(f"number {number}")) for number in range(3)]
+    damaged = world.value("SELECT encode(raw_sha256, 'hex') FROM occurrences WHERE id = :id", id=found[1])
+    get = world.blobs.get
+
+    def checked(kind: str, hashes: Sequence[str]) -> Mapping[str, bytes]:
+        if damaged in hashes:
+            raise Permanent(f"blob {damaged} is corrupt")
+        return get(kind, hashes)
+
+    monkeypatch.setattr(world.blobs, "get", checked)
+    ran = world.run(STAGE, *found)
+    assert list(ran.unsaved) == [str(found[1])]
+    assert [world.state_of(one) for one in (found[0], found[2])] == ["parsed", "parsed"]
+
+
+def test_ordinary_mail_is_read_here_and_what_failed_or_crashed_before_is_read_apart(world: World):
+    found = [world.arrive(mail(f"number {number}")) for number in range(4)]
+    jobs = [world.job(STAGE, one) for one in found]
+    changes: list[dict[str, Any]] = [{}, {"failures": 1}, {"crashes": 1}, {"is_suspect": True}]
+    apart = []
+    for job, change in zip(jobs, changes, strict=True):
+        before = world.parser.isolated
+        assert world.run_jobs(STAGE, replace(job, **change)).unsaved == {}
+        apart.append(world.parser.isolated - before)
+    assert apart == [0, 1, 1, 1]
+
+
+def test_a_mail_that_kills_its_reader_three_times_becomes_a_message_with_a_ticket(world: World):
+    raw = mail("The charger", sender="ann@customer.example", message_id="<m@x>", X_Deadly="yes", attachment=b"plan")
+    found = world.arrive(raw)
+    job = world.job(STAGE, found)
+    for failures in range(2):
+        ran = world.run_jobs(STAGE, replace(job, failures=failures))
+        assert isinstance(ran.unsaved[str(found)], ParserDied)
+        assert world.value("SELECT count(*) FROM messages") == 0
+    assert world.run_jobs(STAGE, replace(job, failures=2)).unsaved == {}
+    (row,) = world.rows("SELECT * FROM messages")
+    assert (row.subject, row.from_address, row.rfc_message_id) == ("The charger", "ann@customer.example", "<m@x>")
+    assert "poison_mail" in row.flags
+    assert row.raw_sha256 == hashlib.sha256(raw).digest()
+    assert world.value("SELECT body_text FROM message_contents") == minimal.BODY
+    assert world.value("SELECT address FROM occurrence_recipients") == "help@acme.example"
+    world.run(stitch.STAGE, found)
+    assert world.ticket_of(found).subject == "The charger"
+
+
+def test_a_mail_that_killed_two_workers_is_not_given_to_a_reader_again(world: World):
+    found = world.arrive(mail())
+    job = replace(world.job(STAGE, found), crashes=2, is_suspect=True)
+    assert world.run_jobs(STAGE, job).unsaved == {}
+    assert world.parser.isolated == 0
+    assert "poison_mail" in world.value("SELECT flags FROM messages")
+
+
+def test_a_mail_on_which_the_parser_fails_becomes_a_message_the_third_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    found = world.arrive(mail("The charger"))
+    monkeypatch.setattr(world.parser, "parse", Mock(side_effect=ZeroDivisionError("a defect")))
+    job = world.job(STAGE, found)
+    assert isinstance(world.run_jobs(STAGE, replace(job, failures=1)).unsaved[str(found)], ZeroDivisionError)
+    assert world.run_jobs(STAGE, replace(job, failures=2)).unsaved == {}
+    assert world.value("SELECT subject FROM messages") == "The charger"
+
+
+def test_a_reader_that_cannot_be_started_is_not_the_mails_fault(world: World, monkeypatch: pytest.MonkeyPatch):
+    found = world.arrive(mail())
+    trouble = Transient("no process could be started")
+    monkeypatch.setattr(world.parser, "parse", Mock(side_effect=trouble))
+    for failures in (2, 6):
+        job = replace(world.job(STAGE, found), failures=failures)
+        assert world.run_jobs(STAGE, job).unsaved == {str(found): trouble}
+    assert world.value("SELECT count(*) FROM messages") == 0
+
+
+def test_two_mails_that_nobody_can_read_stay_two_messages(world: World):
+    for body in ("one", "two"):
+        found = world.arrive(mail("The charger", body, message_id="<m@x>"))
+        assert world.run_jobs(STAGE, replace(world.job(STAGE, found), crashes=2)).unsaved == {}
+    assert world.value("SELECT count(*) FROM messages") == 2

@@ -1,0 +1,65 @@
+"""The raw bytes of an occurrence, for download only: also of mail that could not be read, or was set aside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from starlette.responses import StreamingResponse
+
+from models.queries import raw as queries
+from ops_api.answers import Refusal
+from ops_api.dependencies import Provided, SignedIn
+from ops_api.guard import GuardedRoute
+from ops_api.raws import READS
+
+router = APIRouter(route_class=GuardedRoute, tags=["ops"])
+
+_CHUNK = 65_536
+_LARGEST_ID = 2**63 - 1
+#: A mail may hold anything: no browser is to show it, guess what it is, or run what is in it.
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cache-Control": "private, no-store",
+}
+
+OccurrenceId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="The id of an occurrence.")]
+
+
+def own_raw(occurrence_id: OccurrenceId, session: SignedIn, services: Provided) -> Iterator[bytes]:
+    """Return the raw bytes of an occurrence of the session's organization; no transaction is open meanwhile.
+
+    404 when it has no such occurrence, or one whose bytes were not fetched.
+    """
+    with services.db.begin() as connection:
+        found = queries.of_occurrence(connection, occurrence_id, session.org_id)
+    if found is None:
+        raise Refusal(404, "your organization has no such occurrence")
+    if found.sha256 is None:
+        raise Refusal(404, f"this occurrence is {found.state.value}: its bytes were not fetched")
+    yield services.raws.read(found.sha256)
+
+
+OwnRaw = Annotated[bytes, Depends(own_raw, scope="function", max_concurrency=READS)]
+
+
+@router.get(
+    "/ops/occurrences/{occurrence_id}/raw",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The bytes, unchanged.", "content": {"application/octet-stream": {}}}},
+)
+async def occurrence_raw(occurrence_id: OccurrenceId, content: OwnRaw) -> StreamingResponse:
+    """Return the raw bytes of an occurrence as a file to keep, exactly as its mailbox holds them."""
+    headers = _HEADERS | {
+        "Content-Disposition": f'attachment; filename="occurrence-{occurrence_id}.eml"',
+        "Content-Length": str(len(content)),
+    }
+    return StreamingResponse(_chunks(content), media_type="application/octet-stream", headers=headers)
+
+
+async def _chunks(content: bytes) -> AsyncIterator[memoryview]:
+    view = memoryview(content)
+    for start in range(0, len(view), _CHUNK):
+        yield view[start : start + _CHUNK]
