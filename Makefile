@@ -38,9 +38,10 @@ fix: setup ## Format and mend what a machine can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Measure the chain beside its limit, and a backfill beside its provider's quota
+bench: setup ## Measure the chain, a backfill and the parser, each beside its limit
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.quota
+	@$(BIN)/python -m tests.bench.parsing
 
 soak: setup ## Run the long tests (50 lives of a mailbox), then the fault tests SEEDS=5 times with other seeds
 	@$(BIN)/pytest -q -n 2 --dist loadgroup -m soak

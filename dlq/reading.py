@@ -18,7 +18,7 @@ from pipeline.table import STAGES
 
 _BY_OCCURRENCE = [stage.name for stage in STAGES.values() if stage.by_occurrence]
 #: The stages whose keys are messages.
-_BY_MESSAGE = ["triage"]
+_BY_MESSAGE = ["triage", "acknowledge"]
 
 
 class Which(TypedDict, total=False):

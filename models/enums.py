@@ -44,6 +44,7 @@ class RecipientSource(StrEnum):
     DELIVERED_TO = "delivered_to"
     X_ORIGINAL_TO = "x_original_to"
     TO_CC_SCAN = "to_cc_scan"
+    ENVELOPE_TO = "envelope_to"  #: a header of the delivering server that the contract does not name
     UNKNOWN = "unknown"
 
 

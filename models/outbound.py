@@ -70,6 +70,12 @@ outbound = Table(
     CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at_when_sent"),
     Index("ix_outbound_recipient", "org_id", "recipient", text("created_at DESC")),
     Index(
+        "ix_outbound_unfinished",
+        "state",
+        "created_at",
+        postgresql_where=text("state NOT IN ('sent', 'cancelled')"),
+    ),
+    Index(
         "uq_outbound_request_key",
         "org_id",
         "created_by",

@@ -15,8 +15,14 @@ class Permission(StrEnum):
     MAILBOXES_READ = "mailboxes.read"
     MAILBOXES_SYNC = "mailboxes.sync"
     OPS_READ = "ops.read"
+    TICKETS_READ = "tickets.read"
+    TICKETS_REGROUP = "tickets.regroup"
+    TICKETS_REPLY = "tickets.reply"
+    REPROCESS = "messages.reprocess"
     DEAD_LETTERS_READ = "dead_letters.read"
     DEAD_LETTERS_RESOLVE = "dead_letters.resolve"
+    QUARANTINE_READ = "quarantine.read"
+    QUARANTINE_RELEASE = "quarantine.release"
 
 
 class Role(StrEnum):
@@ -35,14 +41,27 @@ class Scope(StrEnum):
     ORGANIZATION = "organization"
     MAILBOX = "mailbox"
     DEAD_LETTER = "dead_letter"
+    REPROCESSING = "reprocessing"
+    TICKET = "ticket"
+    OUTBOUND = "outbound"
+    QUARANTINE = "quarantine"
+    OCCURRENCE = "occurrence"
 
 
 #: Contract 001: admins operate mailboxes and jobs; agents and viewers work with tickets.
 ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.ADMIN: frozenset(Permission),
-        Role.AGENT: frozenset({Permission.OWN_SESSION}),
-        Role.VIEWER: frozenset({Permission.OWN_SESSION}),
+        Role.AGENT: frozenset(
+            {
+                Permission.OWN_SESSION,
+                Permission.TICKETS_READ,
+                Permission.TICKETS_REGROUP,
+                Permission.TICKETS_REPLY,
+                Permission.QUARANTINE_READ,
+            }
+        ),
+        Role.VIEWER: frozenset({Permission.OWN_SESSION, Permission.TICKETS_READ}),
     }
 )
 
@@ -80,8 +99,8 @@ def _read(path: str, scope: Scope, permission: Permission) -> Access:
     return Access("GET", path, scope, permission)
 
 
-def _change(path: str, scope: Scope, permission: Permission, *, is_limited: bool = False) -> Access:
-    return Access("POST", path, scope, permission, needs_csrf=True, is_limited=is_limited, refusal=409)
+def _change(path: str, scope: Scope, permission: Permission, *, is_limited: bool = False, refusal: int = 409) -> Access:
+    return Access("POST", path, scope, permission, needs_csrf=True, is_limited=is_limited, refusal=refusal)
 
 
 ROWS = (
@@ -108,14 +127,34 @@ ROWS = (
     _read("/mailboxes/{mailbox_id}/connectivity", Scope.MAILBOX, Permission.MAILBOXES_READ),
     _change("/mailboxes/{mailbox_id}/sync/pause", Scope.MAILBOX, Permission.MAILBOXES_SYNC),
     _change("/mailboxes/{mailbox_id}/sync/resume", Scope.MAILBOX, Permission.MAILBOXES_SYNC),
+    _read("/tickets/send-identities", Scope.ORGANIZATION, Permission.TICKETS_READ),
+    _change("/tickets/{ticket_id}/reply", Scope.TICKET, Permission.TICKETS_REPLY, refusal=422),
+    _read("/outbound", Scope.ORGANIZATION, Permission.TICKETS_READ),
+    _change("/outbound/{outbound_id}/retry", Scope.OUTBOUND, Permission.TICKETS_REPLY),
+    _change("/outbound/{outbound_id}/settle", Scope.OUTBOUND, Permission.TICKETS_REPLY),
+    _change("/outbound/{outbound_id}/cancel", Scope.OUTBOUND, Permission.TICKETS_REPLY),
+    _read("/tickets/{ticket_id}/conversation", Scope.TICKET, Permission.TICKETS_READ),
+    _change("/tickets/{ticket_id}/merge", Scope.TICKET, Permission.TICKETS_REGROUP),
+    _change("/tickets/{ticket_id}/split", Scope.TICKET, Permission.TICKETS_REGROUP),
+    _change("/tickets/{ticket_id}/regroupings/{regrouping_id}/undo", Scope.TICKET, Permission.TICKETS_REGROUP),
+    Access("GET", "/search", Scope.ORGANIZATION, Permission.TICKETS_READ, refusal=422),
     _read("/ops/mailboxes/sync", Scope.ORGANIZATION, Permission.OPS_READ),
     _read("/ops/messages/collisions", Scope.ORGANIZATION, Permission.OPS_READ),
+    _change("/ops/messages/collisions/backfill", Scope.ORGANIZATION, Permission.REPROCESS),
+    _change("/ops/reprocessings", Scope.ORGANIZATION, Permission.REPROCESS),
+    _read("/ops/reprocessings", Scope.ORGANIZATION, Permission.OPS_READ),
+    _read("/ops/reprocessings/{reprocessing_id}", Scope.REPROCESSING, Permission.OPS_READ),
+    _change("/ops/reprocessings/{reprocessing_id}/apply", Scope.REPROCESSING, Permission.REPROCESS),
+    _change("/ops/reprocessings/{reprocessing_id}/cancel", Scope.REPROCESSING, Permission.REPROCESS),
     _read("/ops/metrics/overview", Scope.ORGANIZATION, Permission.OPS_READ),
     _read("/ops/schedule", Scope.ORGANIZATION, Permission.OPS_READ),
     _read("/ops/jobs/dlq", Scope.ORGANIZATION, Permission.DEAD_LETTERS_READ),
     _read("/ops/jobs/dlq/groups", Scope.ORGANIZATION, Permission.DEAD_LETTERS_READ),
     _change("/ops/jobs/{job_id}/replay", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
     _change("/ops/jobs/{job_id}/discard", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
+    _read("/ops/occurrences/{occurrence_id}/raw", Scope.OCCURRENCE, Permission.OPS_READ),
+    _read("/ops/quarantine", Scope.ORGANIZATION, Permission.QUARANTINE_READ),
+    _change("/ops/quarantine/{quarantine_id}/release", Scope.QUARANTINE, Permission.QUARANTINE_RELEASE),
 )
 
 #: Every row by method and path.

@@ -20,18 +20,40 @@ from ops_api.limits import Limits, RateLimit
 from ops_api.probes import LedgerCollector, Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
+from ops_api.raws import Raws
 from ops_api.requests import Edge
-from ops_api.routes import auth, dead_letters, live, mailboxes, ops, process, push, sync
+from ops_api.routes import (
+    auth,
+    conversations,
+    dead_letters,
+    live,
+    mailboxes,
+    ops,
+    process,
+    push,
+    quarantine,
+    raw,
+    replies,
+    reprocessing,
+    search,
+    sync,
+)
 from ops_api.sessions import Sessions
 from pipeline.adapters.clock import SystemClock
 from pipeline.ports import Clock
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.secrets import Secrets
+from pipeline.runtime.secrets import Secrets, SignedReplyTokens
 from pipeline.runtime.settings import Settings
 
 _ABOUT = "Mailboxes, their synchronisation, and the jobs behind them. Changes need the session's CSRF token."
-_ROUTERS = tuple(module.router for module in (process, auth, mailboxes, sync, live, ops, dead_letters, push))
+_ROUTERS = tuple(
+    module.router
+    for module in (
+        *(process, auth, mailboxes, sync, live, ops, dead_letters, push),
+        *(replies, conversations, quarantine, search, raw, reprocessing),
+    )
+)
 
 
 def make_app(settings: Settings, *, limits: Limits | None = None, clock: Clock | None = None) -> FastAPI:
@@ -116,4 +138,6 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
         registry=registry,
         push_door=PushDoor(settings, registry),
         providers=Providers(settings, keys, db),
+        reply_tokens=SignedReplyTokens(keys),
+        raws=Raws(settings),
     )

@@ -19,7 +19,9 @@ from ops_api.limits import Limits, RateLimit
 from ops_api.probes import Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
+from ops_api.raws import Raws
 from ops_api.sessions import Session, Sessions
+from pipeline.ports import ReplyTokens
 from pipeline.runtime.db import Database
 from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
 from pipeline.runtime.settings import Settings
@@ -44,6 +46,8 @@ class Services:
     registry: CollectorRegistry
     push_door: PushDoor
     providers: Providers
+    reply_tokens: ReplyTokens
+    raws: Raws
 
 
 async def services_of(request: Request) -> Services:

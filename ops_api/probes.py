@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import schema
 from models.enums import JobState, WatchState
-from models.queries import overview
+from models.queries import overview, quarantine
+from models.queries.outbound import longest_wait_seconds, unfinished
 from models.queries.watches import watch_pulses
 from ops_api.answers import describe_for_log
 from ops_api.sync_gauges import sync_gauges
@@ -133,7 +134,8 @@ class LedgerCollector(Collector):
         try:
             with self._db.begin() as connection:
                 families = [*_queue(connection), _letters(connection), *_mailboxes(connection), _workers(connection)]
-                families += [*_watches(connection), *sync_gauges(connection)]
+                families += [*_watches(connection), *sync_gauges(connection), _quarantine(connection)]
+                families += _outbound(connection)
                 self._scan.read_on(connection)
         except SQLAlchemyError as error:
             get_logger().warning("metrics.unreadable", error=describe_for_log(error))
@@ -164,6 +166,21 @@ def _letters(connection: Connection) -> Metric:
     )
     for found in overview.open_letters(connection):
         family.add_metric([found.stage, found.cause.value], found.letters)
+    return family
+
+
+def _outbound(connection: Connection) -> Iterator[Metric]:
+    family = GaugeMetricFamily("fieldpost_outbound", "Messages of ours that are not sent, by state.", labels=["state"])
+    for state, messages in unfinished(connection).items():
+        family.add_metric([state.value], messages)
+    wait = longest_wait_seconds(connection)
+    yield from (family, _single("fieldpost_outbound_age_seconds", "How long the oldest one to be sent waits.", wait))
+
+
+def _quarantine(connection: Connection) -> Metric:
+    family = GaugeMetricFamily("fieldpost_quarantine_open", "Messages that wait for a person.", labels=["cause"])
+    for cause, messages in quarantine.by_cause(connection).items():
+        family.add_metric([cause.value], messages)
     return family
 
 

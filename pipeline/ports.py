@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from models.enums import Lane
+from pipeline.core.extraction import Extracted
+from pipeline.core.handing_over import Finding, Handed, Outgoing
+from pipeline.core.mime import Parsed
 
 
 class Clock(Protocol):
@@ -198,11 +201,75 @@ class Sources(Protocol):
         """Close every source that was opened."""
 
 
+class Parser(Protocol):
+    """Understands raw mail; whatever a mail does to its reader, the caller's process lives on."""
+
+    def parse(self, raw: bytes, *, isolated: bool = False) -> Parsed:
+        """Return what is understood of a mail; `isolated` has it read apart, with limits, whatever it looks like.
+
+        Raises `mime.Unreadable` for an empty mail, `ParserDied` when its reader died or ran into its limits.
+        """
+
+    def close(self) -> None:
+        """End the processes that read apart."""
+
+
 class ReplyTokens(Protocol):
-    """Tells our own signed reply addresses from made-up ones; knows the secret so that no stage has to."""
+    """Makes and checks what proves mail to be about a ticket, or ours; knows the secret so that no stage has to."""
+
+    def address(self, code: str, mailbox_address: str) -> str | None:
+        """Return the address whose mail reaches the mailbox and proves the ticket; None when it would be too long."""
 
     def verify(self, address: str) -> str | None:
         """Return the ticket code that `address` proves, or None."""
+
+    def proof(self, outbound_id: UUID) -> str:
+        """Return the value of the header X-Fieldpost-Message of an outbound message."""
+
+    def outbound_id(self, header_value: str) -> UUID | None:
+        """Return which outbound message a value of X-Fieldpost-Message proves, or None."""
+
+    def loop_keys(self) -> Sequence[bytes]:
+        """Return the keys of the loop header, the one that signs first."""
+
+
+class Sender(Protocol):
+    """Sends mail of one mailbox through its provider."""
+
+    def send(self, mail: Outgoing) -> Handed:
+        """Hand over at most once; never raises for what the provider or the network does."""
+
+    def find(self, mail: Outgoing) -> tuple[Finding, str | None]:
+        """Look for the mail among what was sent; return the copy's id, too. Raises from the tree."""
+
+    def allowed(self) -> Mapping[str, bool] | None:
+        """Return the other addresses it may send as, and whether each is proved; None where the provider cannot tell.
+
+        Raises from the tree.
+        """
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+class Senders(Protocol):
+    """Opens senders and keeps them."""
+
+    def open(self, mailbox: MailboxRef) -> Sender:
+        """Return the mailbox's sender. Raises `Permanent` for one that cannot send, `NeedsAuthorization`."""
+
+    def close(self) -> None:
+        """Close every sender that was opened."""
+
+
+class TextExtractor(Protocol):
+    """Reads the text of attachments."""
+
+    def extract(self, content_type: str, content: bytes) -> Extracted:
+        """Return the text of an attachment, or why there is none. Never raises for a content."""
+
+    def close(self) -> None:
+        """End the process that reads documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +280,6 @@ class Ports:
     blobs: BlobStore
     sources: Sources
     reply_tokens: ReplyTokens
+    senders: Senders
+    texts: TextExtractor
+    parser: Parser

@@ -53,9 +53,9 @@ STAGES = read_stages()
 
 def as_text() -> str:
     """Return the table for people."""
-    lines = [f"{'stage':9} {'kind':5} {'batch':>5} {'tries':>5} {'emits':28} about"]
+    lines = [f"{'stage':11} {'kind':5} {'batch':>5} {'tries':>5} {'emits':28} about"]
     for stage in STAGES.values():
         kind = "io" if stage.io else "pure"
         emits = ", ".join(stage.emits) or "-"
-        lines.append(f"{stage.name:9} {kind:5} {stage.batch:5} {stage.attempts:5} {emits:28} {stage.about}")
+        lines.append(f"{stage.name:11} {kind:5} {stage.batch:5} {stage.attempts:5} {emits:28} {stage.about}")
     return "\n".join(lines)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import Message
+from email.utils import getaddresses
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from models.enums import BlobKind
+from pipeline.core.thread_keys import Facts
 from pipeline.ports import BlobStore
+from tests.core import threading_model
 
 #: The job that moves an occurrence on from a state; a state that is not here is final.
 _NEXT = """
@@ -66,11 +70,15 @@ _OF_ALL = {
         SELECT t.id, count(e.id) FROM tickets t
           LEFT JOIN events e ON e.ticket_id = t.id AND e.kind = 'ticket.opened'
          GROUP BY t.id HAVING count(e.id) <> 1""",
-    "ticket was routed more than once": """
-        SELECT ticket_id, count(*) FROM events WHERE kind IN ('ticket.routed', 'ticket.auto_spam')
-         GROUP BY ticket_id HAVING count(*) > 1""",
+    "ticket was decided more than once, though no machine opened it": """
+        SELECT e.ticket_id, count(*) FROM events e JOIN tickets t ON t.id = e.ticket_id
+         WHERE e.kind IN ('ticket.routed', 'ticket.auto_spam')
+           AND NOT EXISTS (SELECT FROM events o
+                            WHERE o.ticket_id = e.ticket_id AND o.data ->> 'reason' LIKE 'machine:%')
+         GROUP BY e.ticket_id HAVING count(*) > 1""",
     "message has no occurrence": """
-        SELECT m.id FROM messages m WHERE NOT EXISTS (SELECT FROM occurrences o WHERE o.message_id = m.id)""",
+        SELECT m.id FROM messages m WHERE NOT EXISTS (SELECT FROM occurrences o WHERE o.message_id = m.id)
+           AND NOT EXISTS (SELECT FROM outbound b WHERE b.message_id = m.id)""",
     "message stands twice": """
         SELECT encode(fingerprint, 'hex'), count(*) FROM messages
          GROUP BY org_id, fingerprint, signature HAVING count(*) > 1""",
@@ -136,6 +144,9 @@ _ID = re.compile(r"<([^<>]+)>")
 #: Ids are compared by this many characters: the product keeps the length of one line (RFC 5322 2.1.1) of longer ones.
 _ID_LENGTH = 900
 
+#: The model knows no order, so that any time will do.
+_WHENEVER = datetime(2026, 1, 1, tzinfo=UTC)
+
 Partition = set[frozenset[str]]
 
 
@@ -174,30 +185,56 @@ def partition(connection: Connection) -> Partition:
     return {frozenset(group) for group in groups.values()}
 
 
-def reference(mails: Iterable[tuple[bytes, str | None]]) -> Partition:
-    """Return the partition that raw mails form by union-find over their headers; each comes with its provider thread.
+def reference(mails: Iterable[tuple[bytes, str | None]], own: Iterable[str]) -> Partition:
+    """Return the partition that raw mails form; each comes with its provider thread, `own` are our addresses.
 
-    Written apart from the product: it reads headers with the standard library and knows no batches and no order.
+    Written apart from the product: headers are read with the standard library, and the model (`tests.core.
+    threading_model`) knows no keys, no batches and no order.
     """
-    parents: dict[str, str] = {}
+    ours = {address.lower() for address in own}
+    facts = [_facts(number, message_from_bytes(raw), thread, ours) for number, (raw, thread) in enumerate(mails)]
+    groups = threading_model.partition(facts, {f"@{address.partition('@')[2]}" for address in ours})
+    ids = {one.message_id: one.rfc_message_id for one in facts}
+    named = ({found for number in group if (found := ids[number])} for group in groups)
+    return {frozenset(group) for group in named if group}
 
-    def root(name: str) -> str:
-        while parents.setdefault(name, name) != name:
-            name = parents[name]
-        return name
 
-    own: set[str] = set()
-    for number, (raw, thread_id) in enumerate(mails):
-        message = message_from_bytes(raw)
-        mine = _ids(message, "Message-ID")[:1]
-        own.update(mine)
-        named = [*mine, *_ids(message, "In-Reply-To"), *_ids(message, "References")]
-        for name in [*(f"id {one}" for one in named), *([f"thread {thread_id}"] if thread_id else [])]:
-            parents[root(name)] = root(f"mail {number}")
-    groups: dict[str, set[str]] = {}
-    for one in own:
-        groups.setdefault(root(f"id {one}"), set()).add(one)
-    return {frozenset(group) for group in groups.values()}
+def _facts(number: int, message: Message, thread: str | None, ours: set[str]) -> Facts:
+    senders, recipients, reply_to = (_addresses(message, *names) for names in (("From",), ("To", "Cc"), ("Reply-To",)))
+    sender = senders[0] if senders else None
+    return Facts(
+        message_id=number,
+        at=_WHENEVER,
+        rfc_message_id=next(iter(_ids(message, "Message-ID")), None),
+        in_reply_to=tuple(_ids(message, "In-Reply-To")),
+        references=tuple(_ids(message, "References")),
+        reported=_reported(message),
+        sender=sender,
+        recipients=tuple(recipients),
+        reply_to=tuple(reply_to),
+        is_outbound=sender in ours,
+        is_list=any(message.get(name) for name in ("List-Id", "List-Post")) or message.get("Precedence") == "list",
+        list_id=next(iter(_ID.findall(message.get("List-Id", ""))), None),
+        threads=(("mailbox", thread),) if thread else (),
+    )
+
+
+def _addresses(message: Message, *names: str) -> list[str]:
+    values = [str(value) for name in names for value in message.get_all(name, [])]
+    return [address.lower() for _, address in getaddresses(values) if address]
+
+
+def _reported(message: Message) -> tuple[str, ...]:
+    """Return the ids inside a delivery report (RFC 3462: the third part is the message, or its header)."""
+    if message.get_content_type() != "multipart/report" or message.get_param("report-type") != "delivery-status":
+        return ()
+    found: list[str] = []
+    for part in message.walk():
+        if part.get_content_type() == "message/rfc822" and isinstance(inner := part.get_payload(0), Message):
+            found += _ids(inner, "Message-ID")
+        if part.get_content_type() == "text/rfc822-headers":
+            found += _ids(message_from_bytes(bytes(part.get_payload(decode=True) or b"")), "Message-ID")
+    return tuple(found)
 
 
 def snapshot(connection: Connection) -> dict[str, str]:

@@ -75,6 +75,8 @@ class Engine:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.ports.sources.close()
+        self.ports.parser.close()
+        self.ports.senders.close()
 
     def run(self, most: int | None = None) -> int:
         """Answer lines in order of their lanes until nothing is ready, or `most` were answered; return how many."""

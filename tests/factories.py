@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, text
 
 from models.enums import Lane, MailboxState, OccurrenceState, Provider
+from pipeline.core.ticket_codes import ticket_code
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Emit, Job
@@ -73,6 +74,26 @@ def mailbox(
             "paused_until": paused_until,
         },
     ).scalar_one()
+    return found
+
+
+def identity(
+    connection: Connection,
+    org_id: UUID,
+    mailbox_id: UUID,
+    address: str,
+    *,
+    name: str = "",
+    status: str = "verified",
+    is_enabled: bool = True,
+) -> UUID:
+    """Insert an address that may be written from."""
+    statement = text("""
+        INSERT INTO send_identities (org_id, mailbox_id, from_email, display_name, status, is_enabled)
+        VALUES (:org, :mailbox, :address, :name, :status, :enabled) RETURNING id
+    """)
+    values = {"org": org_id, "mailbox": mailbox_id, "address": address, "name": name, "status": status}
+    found: UUID = connection.execute(statement, values | {"enabled": is_enabled}).scalar_one()
     return found
 
 
@@ -201,7 +222,7 @@ def ticket(connection: Connection, org_id: UUID, *, status: str = "new", at: dat
             VALUES (:org, :code, 'a subject', 'a subject', :status, :at, :at, :at,
                     CASE WHEN :status IN ('closed', 'spam') THEN now() END) RETURNING id
         """),
-        {"org": org_id, "code": f"tkt-{secrets.token_hex(8)}", "status": status, "at": at},
+        {"org": org_id, "code": ticket_code(secrets.token_bytes(10)), "status": status, "at": at},
     ).scalar_one()
     return found
 

@@ -210,6 +210,9 @@ class _Session(socketserver.StreamRequestHandler):
             case "EMAILID" | "X-GM-MSGID":
                 wanted = words.pop(0)
                 return {mail.uid for mail in self.box.mails if mail.one == wanted}
+            case "HEADER":
+                line = f"{words.pop(0)}: {words.pop(0)}".lower().encode()
+                return {mail.uid for mail in self.box.mails if line in mail.raw.lower()}
             case "SINCE":
                 words.pop(0)
         return {mail.uid for mail in self.box.mails}

@@ -23,13 +23,14 @@ def test_the_table_is_printed_as_it_stands_in_the_golden_file():
 def test_the_table_reads_along_the_chain_from_mail_to_work_orders():
     chain = ["fetch", "parse", "stitch", "routing", "triage", "dispatch"]
     assert [name for name in STAGES if name in chain] == chain
-    assert set(STAGES) == {*chain, "backfill", "history", "reconcile", "watch"}
+    beside = {"backfill", "history", "reconcile", "watch", "acknowledge", "send", "index", "reprocess"}
+    assert set(STAGES) == {*chain, *beside}
 
 
-def test_every_step_leads_to_a_stage_and_only_listings_and_a_stale_fetch_lead_to_themselves():
+def test_every_step_leads_to_a_stage_and_only_walks_a_stale_fetch_and_a_doubtful_send_lead_to_themselves():
     assert {target for stage in STAGES.values() for target in stage.emits} <= set(STAGES)
     assert [name for name, stage in STAGES.items() if name in stage.emits] == [
-        "backfill", "history", "reconcile", "fetch",
+        "backfill", "history", "reconcile", "reprocess", "fetch", "send",
     ]  # fmt: skip
 
 

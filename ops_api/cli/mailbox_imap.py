@@ -18,6 +18,7 @@ from ops_api.cli.session import begin, open_runtime
 from pipeline.adapters import imap_credentials
 from pipeline.adapters.gmail_credentials import GOOGLE_TOKEN_URI
 from pipeline.adapters.imap import ImapSource
+from pipeline.adapters.smtp_sending import SmtpServer
 from pipeline.adapters.wiring import CREDENTIALS
 from pipeline.commands.mailboxes import add_mailbox, ensure_organization
 from pipeline.commands.sync import resume
@@ -53,12 +54,21 @@ def add_imap(
     folder: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Read this folder only; may be repeated.")
     ] = None,
+    smtp_host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The server that takes its answers, such as smtp.example.org.")
+    ] = None,
+    smtp_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Its port; else 587, or 465 with tls.")
+    ] = None,
+    smtp_security: Annotated[Security, typer.Option(help="How that connection is protected.")] = Security.STARTTLS,
     org: Annotated[str, typer.Option("--org", metavar="NAME", help="Organization the mailbox belongs to.")] = "Default",
     check: Annotated[bool, typer.Option("--check/--no-check", help="Try the login first.")] = True,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Connect an IMAP mailbox, or connect it anew; reading only. Reconnecting skips no mail.
+    """Connect an IMAP mailbox, or connect it anew; reading only, unless --smtp-host lets it be answered from.
+
+    Reconnecting skips no mail.
 
     Every folder with mail is read, unless --folder names some; what Gmail calls All Mail only when it is named. IMAP
     does not say whose mailbox it is: give the user of this very mailbox. Credentials are stored sealed with the secret
@@ -69,7 +79,9 @@ def add_imap(
     Exit codes: 0 connected, 2 bad input, configuration or login.
     """
     cleaned = address.strip().lower()
-    source = _source(host, port, security, user, folder)
+    source = _source(host, port, security, user, folder) | _smtp(smtp_host, smtp_port, smtp_security)
+    if smtp_host:
+        SmtpServer.read(source, cleaned)
     credentials = _credentials(password_file, oauth)
     opened = ImapSource(cleaned, source, imap_credentials.load(credentials))
     if check:
@@ -93,6 +105,13 @@ def _source(
 ) -> dict[str, Any]:
     said = {"host": host.strip(), "port": port, "security": security.value, "user": user, "folders": folders}
     return {name: value for name, value in said.items() if value}
+
+
+def _smtp(host: str | None, port: int | None, security: Security) -> dict[str, Any]:
+    if not host:
+        return {}
+    said = {"host": host.strip(), "port": port, "security": security.value}
+    return {"smtp": {name: value for name, value in said.items() if value}}
 
 
 def _credentials(password_file: Path | None, oauth: Path | None) -> dict[str, object]:

@@ -22,3 +22,7 @@ AsJson: TypeAlias = Annotated[
 ]
 Mailbox: TypeAlias = Annotated[str, typer.Argument(metavar="MAILBOX", help="Its address or id.", show_default=False)]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Organization: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--org", metavar="NAME", help="The organization, when there are several.", show_default=False),
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from queue import Empty, LifoQueue
 from typing import Any, TypeVar
@@ -80,6 +80,11 @@ class GmailCalls:
         value: Value = self._retrying(self._once, method, request, read, wanted)
         return value
 
+    def once(self, method: str, request: HttpRequest, read: Callable[[Answer], Value], http: httplib2.Http) -> Value:
+        """As `call`, over a connection of the caller's own, and never again: for what cannot be undone."""
+        own = AuthorizedHttp(self._credentials, http=http, max_refresh_attempts=1)
+        return self._once(method, request, read, 1, own)
+
     def close(self) -> None:
         """Close every connection, one that a call uses after that call; calls to come open one each."""
         self._is_closed = True
@@ -90,10 +95,18 @@ class GmailCalls:
             while True:
                 self._idle.get_nowait().close()
 
-    def _once(self, method: str, request: HttpRequest, read: Callable[[Answer], Value], wanted: int) -> Value:
+    def _once(
+        self,
+        method: str,
+        request: HttpRequest,
+        read: Callable[[Answer], Value],
+        wanted: int,
+        own: AuthorizedHttp | None = None,
+    ) -> Value:
         paid = self._meter.pay(method, wanted)
+        lent = self._connection() if own is None else nullcontext(own)
         try:
-            value, size = self._answered(method, request, read)
+            value, size = self._answered(method, request, read, lent)
         except _Failed as failed:
             self._meter.tell(paid, failed.error, is_told=failed.is_told)
             self._count(method, failed.status, 0 if failed.is_free else paid.units)
@@ -102,10 +115,16 @@ class GmailCalls:
         self._count(method, "200", paid.units)
         return value
 
-    def _answered(self, method: str, request: HttpRequest, read: Callable[[Answer], Value]) -> tuple[Value, int]:
+    def _answered(
+        self,
+        method: str,
+        request: HttpRequest,
+        read: Callable[[Answer], Value],
+        lent: AbstractContextManager[AuthorizedHttp],
+    ) -> tuple[Value, int]:
         """Return what was read, and how many bytes of mail came."""
         try:
-            with self._connection() as connection:
+            with lent as connection:
                 answer: Answer = request.execute(http=connection)
             return read(answer), len(answer.get("raw", ""))
         except HttpError as error:

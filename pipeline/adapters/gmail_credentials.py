@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from google.auth.credentials import Credentials
@@ -12,14 +12,17 @@ from google.oauth2 import service_account
 from pipeline.runtime.errors import UserError
 
 SCOPE = "https://www.googleapis.com/auth/gmail.readonly"
+#: Beside SCOPE: to send. A mailbox that is only read needs no consent to it.
+SEND_SCOPE = "https://www.googleapis.com/auth/gmail.send"
 GOOGLE_TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no secret
 
 _KINDS = "an authorized_user file, a service_account key, or the JSON of an OAuth client"
 
 
-def load(data: Mapping[str, object], *, subject: str | None = None) -> Credentials:
+def load(data: Mapping[str, object], *, subject: str | None = None, scopes: Sequence[str] = (SCOPE,)) -> Credentials:
     """Return credentials for reading mail; `UserError` says what is wrong with the file's content.
 
+    `scopes` are what a service account asks for; other kinds have what their person consented to.
     `subject` is the mailbox a service account acts for (domain-wide delegation); other kinds carry their own mailbox.
     The token address comes from the file, so that an own OAuth server can be used.
     """
@@ -27,7 +30,7 @@ def load(data: Mapping[str, object], *, subject: str | None = None) -> Credentia
     if kind == "authorized_user":
         return _authorized_user(data)
     if kind == "service_account":
-        return _service_account(data, subject)
+        return _service_account(data, subject, scopes)
     if "installed" in data or "web" in data:
         raise UserError(_consent_text())
     raise UserError(f"these credentials are of no known kind (type is {kind!r}): give {_KINDS}")
@@ -60,7 +63,7 @@ def _authorized_user(data: Mapping[str, object]) -> Credentials:
     )
 
 
-def _service_account(data: Mapping[str, object], subject: str | None) -> Credentials:
+def _service_account(data: Mapping[str, object], subject: str | None, scopes: Sequence[str]) -> Credentials:
     field = _Fields(data, "service_account")
     if not subject:
         raise UserError("a service account acts for a mailbox: say which (its address is the subject)")
@@ -68,7 +71,7 @@ def _service_account(data: Mapping[str, object], subject: str | None) -> Credent
     info["token_uri"] = field.token_uri()
     try:
         found: Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
-            info, scopes=[SCOPE], subject=subject
+            info, scopes=list(scopes), subject=subject
         )
     except ValueError as error:
         raise UserError(f"the private_key of the service_account file cannot be read: {error}") from error
@@ -102,5 +105,6 @@ def _consent_text() -> str:
     return (
         "this is an OAuth client, which still needs a person's consent. Run "
         f"`gcloud auth application-default login --client-id-file=CLIENT.json --scopes={scopes}` as the mailbox's user "
-        "and give the authorized_user file it writes (application_default_credentials.json)."
+        f"(with ,{SEND_SCOPE} at its end to answer from it, too) and give the authorized_user file it writes "
+        "(application_default_credentials.json)."
     )

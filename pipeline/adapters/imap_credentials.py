@@ -35,6 +35,11 @@ class PasswordLogin:
     def __init__(self, password: str) -> None:
         self._password = password
 
+    @property
+    def password(self) -> str:
+        """The password; the same account's mail is sent with it."""
+        return self._password
+
     def log_in(self, client: IMAPClient, user: str) -> None:
         """Log in."""
         fits = (user + self._password).isascii() and (user + self._password).isprintable()
@@ -56,15 +61,16 @@ class OAuthLogin:
 
     def log_in(self, client: IMAPClient, user: str) -> None:
         """Log in; a token that was refused is renewed once."""
-        token = self._token(refused=None)
+        token = self.token()
         try:
             _bear(client, user, token)
         except LoginError as error:
             if not isinstance(from_exception(LOGIN, error), NeedsAuthorization):
                 raise
-            _bear(client, user, self._token(refused=token))
+            _bear(client, user, self.token(refused=token))
 
-    def _token(self, refused: str | None) -> str:
+    def token(self, refused: str | None = None) -> str:
+        """Return an access token, another one than that which was refused. Raises what the library raises."""
         with self._lock:
             if not self._credentials.valid or self._credentials.token == refused:
                 request = google_auth_httplib2.Request(httplib2.Http(timeout=TOKEN_TIMEOUT_SECONDS))

@@ -18,11 +18,14 @@ from models.enums import Lane, Provider
 from pipeline.adapters import gmail_credentials, imap_credentials
 from pipeline.adapters.blobs import open_blob_store
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.extraction import DocumentTexts
 from pipeline.adapters.files import FileSource
 from pipeline.adapters.gmail import GmailSource
 from pipeline.adapters.imap import ImapSource
 from pipeline.adapters.meter import Meter, Meters
 from pipeline.adapters.metered import MeteredSource
+from pipeline.adapters.parsing import IsolatingParser
+from pipeline.adapters.sending import SenderPool
 from pipeline.ports import Clock, MailboxRef, MailSource, Ports
 from pipeline.runtime.budgets import IMAP
 from pipeline.runtime.db import Database
@@ -166,12 +169,8 @@ def open_source(
         if not paths or not spool:
             raise Permanent(f"{mailbox.address} names no files; import them again")
         return FileSource(paths, Path(spool), address=mailbox.address)
-    if mailbox.credentials is None:
-        how = f"fieldpost mailbox add {mailbox.provider}"
-        raise NeedsAuthorization(f"{mailbox.address} has no credentials; connect it with `{how}`")
-    content = secrets.unseal(CREDENTIALS, mailbox.address, mailbox.credentials)
     try:
-        data = orjson.loads(content)
+        data = orjson.loads(unsealed(secrets, mailbox))
         if mailbox.provider == Provider.IMAP:
             login = imap_credentials.load(data)
             imap = ImapSource(mailbox.address, mailbox.source, login, clock=clock, on_call=on_call)
@@ -183,6 +182,14 @@ def open_source(
     endpoint = mailbox.source.get("endpoint") or settings.gmail_endpoint
     meter = None if meter_for is None else meter_for(mailbox.project or gmail_credentials.project_of(data))
     return GmailSource(mailbox.address, credentials, endpoint, clock=clock, on_call=on_call, meter=meter)
+
+
+def unsealed(secrets: Secrets, mailbox: MailboxRef) -> bytes:
+    """Return the credentials of a mailbox. Raises `NeedsAuthorization` when it has none or they do not open."""
+    if mailbox.credentials is None:
+        how = f"fieldpost mailbox add {mailbox.provider}"
+        raise NeedsAuthorization(f"{mailbox.address} has no credentials; connect it with `{how}`")
+    return secrets.unseal(CREDENTIALS, mailbox.address, mailbox.credentials)
 
 
 def make_meters(settings: Settings, db: Database, clock: Clock | None = None) -> Meters:
@@ -201,9 +208,13 @@ def make_ports(settings: Settings, metrics: Metrics, db: Database, clock: Clock 
         metrics.provider_calls.labels(method, status).inc()
         metrics.provider_units.labels(method).inc(units)
 
+    meters = make_meters(settings, db, clock)
     return Ports(
         clock=clock,
         blobs=open_blob_store(settings.blob_url),
-        sources=SourcePool(settings, secrets, count, make_meters(settings, db, clock), clock),
+        sources=SourcePool(settings, secrets, count, meters, clock),
         reply_tokens=SignedReplyTokens(secrets),
+        senders=SenderPool(settings, partial(unsealed, secrets), count, meters, clock),
+        texts=DocumentTexts(),
+        parser=IsolatingParser(),
     )

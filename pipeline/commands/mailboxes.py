@@ -25,6 +25,10 @@ _ADD = text("""
           WHERE mailboxes.org_id = excluded.org_id AND mailboxes.provider = excluded.provider
     RETURNING id
 """)
+_ORGANIZATIONS = text("""
+    SELECT id, name FROM organizations
+     WHERE CAST(:name AS text) IS NULL OR name = :name OR CAST(id AS text) = lower(:name) ORDER BY name LIMIT 10
+""")
 _FIND = text("SELECT id FROM mailboxes WHERE address = :name OR CAST(id AS text) = :name")
 _NAMES = text("SELECT address FROM mailboxes ORDER BY address LIMIT 10")
 
@@ -33,6 +37,17 @@ def ensure_organization(connection: Connection, name: str) -> UUID:
     """Return the organization of that name, made when it is new."""
     found: UUID = connection.execute(_ORGANIZATION, {"name": name}).scalar_one()
     return found
+
+
+def find_organization(connection: Connection, name: str | None) -> UUID:
+    """Return the organization of a name or id, the only one without a name. Raises `UserError` that names the known."""
+    found = connection.execute(_ORGANIZATIONS, {"name": name}).all()
+    if len(found) == 1:
+        return UUID(str(found[0].id))
+    if found:
+        raise UserError(f"say which organization with --org: {', '.join(row.name for row in found)}")
+    known = ", ".join(row.name for row in connection.execute(_ORGANIZATIONS, {"name": None})) or "none yet"
+    raise UserError(f"unknown organization {name!r}; known: {known}" if name else "there is no organization yet")
 
 
 def add_mailbox(

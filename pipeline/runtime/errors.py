@@ -3,9 +3,10 @@
 FieldpostError
 ├── UserError            bad input of a person: the text says what to do; exit code 2 or HTTP 400
 ├── Transient            passes by itself: retried with backoff, costs an attempt
-│   └── Throttled        the provider asks for patience: again after `retry_after`, costs no attempt
-│       ├── OutOfBudget  no call was made: the mailbox's budget does not allow it yet
-│       └── KeyUnknown   no call was made: another process has the key that opens the credentials
+│   ├── Throttled        the provider asks for patience: again after `retry_after`, costs no attempt
+│   │   ├── OutOfBudget  no call was made: the mailbox's budget does not allow it yet
+│   │   └── KeyUnknown   no call was made: another process has the key that opens the credentials
+│   └── ParserDied       the process that read a mail died or ran into its limits: that mail is tried again
 ├── NeedsAuthorization   a person must reconnect the mailbox: its jobs wait, no attempt is charged
 ├── Forbidden            the domain forbids it: its jobs wait until an administrator and a person act
 ├── Suspended            the provider closed the mailbox: asked again each hour, opens by itself
@@ -62,6 +63,10 @@ class KeyUnknown(Throttled):
 
     While a key is rotated this passes with a restart, and a worker that has the key may do the work meanwhile.
     """
+
+
+class ParserDied(Transient):
+    """The process that read a mail died, or ran out of its memory or time: that mail's trouble and nobody else's."""
 
 
 class NeedsAuthorization(FieldpostError):

@@ -29,6 +29,8 @@ class Job:
     trace_id: str
     #: Seconds between due and claimed.
     waited: float = 0.0
+    #: Its process died, or seemed to, while it held this job.
+    is_suspect: bool = False
 
     def then(self, stage: str, key: str) -> Emit:
         """Return the next step for `key`, in the same lane, at the same place in line, under the same trace."""

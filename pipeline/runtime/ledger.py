@@ -38,7 +38,7 @@ LOCK_GRACE = timedelta(seconds=5)
 #: Class of the advisory locks that prove a worker is alive.
 WORKER_LOCK = locks.WORKER
 
-_JOB_COLUMNS = "id, stage, key, org_id, mailbox_id, lane, place, attempt, failures, crashes, args, trace_id"
+_JOB_COLUMNS = "id, stage, key, org_id, mailbox_id, lane, place, attempt, failures, crashes, args, trace_id, is_suspect"
 
 _PUT = text("""
     INSERT INTO jobs (stage, key, org_id, mailbox_id, lane, place, trace_id, args, state, run_at)
@@ -211,6 +211,7 @@ def _jobs(rows: Iterable[Row[Any]]) -> list[Job]:
             args=row.args or {},
             trace_id=row.trace_id,
             waited=row.waited,
+            is_suspect=row.is_suspect,
         )
         for row in rows
     ]

@@ -1,7 +1,6 @@
 """Stitching done again over everything an organization has: what would move, and moving it.
 
-What a person placed or took apart, what we sent, and what a signed address or a report proved stays where it is and
-draws the rest.
+What a person placed or took apart, what we sent, and what a signed address proved stays where it is and draws the rest.
 Reading needs no lock; moving takes the stitching lock for as long as it moves, and leaves alone whatever is not as it
 was read. Takes about 1.5 KB of memory a message.
 """
@@ -58,7 +57,7 @@ _NEW_ID = text("SELECT uuidv7()")
 #: How the actor of a repetition begins.
 AGAIN = "reprocess:"
 #: These were proved by more than keys.
-_PROVED = frozenset({StitchReason.OUTBOUND, StitchReason.REPLY_TOKEN, StitchReason.DELIVERY_REPORT})
+_PROVED = frozenset({StitchReason.OUTBOUND, StitchReason.REPLY_TOKEN})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -23,6 +24,8 @@ _SHORTEST_KEY = 16
 _VERSION = b"\x01"
 _KEY_ID = 4
 _HEAD = len(_VERSION) + _KEY_ID
+#: Purposes of the keys that prove mail.
+_ADDRESS, _MESSAGE, _LOOP = "reply address", "outbound message", "loop header"
 #: Until a restart with the right keys, or a worker that has them, may have helped.
 _UNKNOWN_REST = timedelta(minutes=1)
 
@@ -127,15 +130,35 @@ class Secrets:
 
 
 class SignedReplyTokens:
-    """The reply addresses of tickets, checked by their signature; mail that is out keeps its address over rotations."""
+    """What proves that mail is about a ticket or our own, checked by its signature.
+
+    Mail that is out keeps its proof over rotations of the key.
+    """
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
+    def address(self, code: str, mailbox_address: str) -> str | None:
+        """Return the address whose mail reaches the mailbox and proves the ticket; None when it would be too long."""
+        return ticket_codes.reply_address(code, self._secrets.key(_ADDRESS), mailbox_address)
+
     def verify(self, address: str) -> str | None:
         """Return the ticket code that `address` proves, or None."""
-        codes = (ticket_codes.verify(address, key) for key in self._secrets.keys("reply address"))
+        codes = (ticket_codes.verify(address, key) for key in self._secrets.keys(_ADDRESS))
         return next((code for code in codes if code is not None), None)
+
+    def proof(self, outbound_id: UUID) -> str:
+        """Return the value of the header that proves a copy of an outbound message."""
+        return ticket_codes.outbound_proof(outbound_id, self._secrets.key(_MESSAGE))
+
+    def outbound_id(self, header_value: str) -> UUID | None:
+        """Return which outbound message a header's value proves, or None."""
+        found = (ticket_codes.read_outbound_proof(header_value, key) for key in self._secrets.keys(_MESSAGE))
+        return next((one for one in found if one is not None), None)
+
+    def loop_keys(self) -> Sequence[bytes]:
+        """Return the keys of the loop header, the one that signs first."""
+        return self._secrets.keys(_LOOP)
 
 
 def named_key(sealed: bytes) -> str | None:

@@ -60,10 +60,10 @@ _TOKENS = text("""
 """)
 #: Where messages with these ids stand: at most five each, for a hostile id may be anybody's.
 _NAMED = text("""
-    SELECT n.reference, found.ticket_id, found.direction
+    SELECT n.reference, found.ticket_id
       FROM unnest(CAST(:references AS text[])) AS n(reference)
       CROSS JOIN LATERAL (
-          SELECT l.ticket_id, m.direction FROM messages m JOIN ticket_messages l ON l.message_id = m.id
+          SELECT l.ticket_id FROM messages m JOIN ticket_messages l ON l.message_id = m.id
            WHERE m.org_id = :org AND m.rfc_message_id IS NOT NULL
              AND hashtextextended(m.rfc_message_id, 0) = hashtextextended(n.reference, 0)
              AND m.rfc_message_id = n.reference
@@ -92,19 +92,6 @@ class Message:
         """Return every id it names, strongest evidence first."""
         return tuple(dict.fromkeys((*self.facts.in_reply_to, *self.facts.references)))
 
-    @property
-    def reported(self) -> tuple[str, ...]:
-        """Return the ids that it reports on, when it is a delivery report."""
-        return tuple(self.row.reported or ()) if self.row.machine == "bounce" else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Where messages that carry an id stand, and whether one of them is ours."""
-
-    ticket_id: UUID
-    is_outbound: bool
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -116,7 +103,7 @@ class Surroundings:
     apart: Sequence[tuple[UUID, UUID]]
     #: By message the addresses that look like ours, each with the ticket it names; still to be verified.
     tokens: Mapping[int, Sequence[tuple[str, UUID]]]
-    named: Mapping[str, Sequence[Named]]
+    named: Mapping[str, Sequence[UUID]]
 
 
 def lock(connection: Connection, org_id: UUID) -> None:
@@ -159,6 +146,7 @@ def _facts(row: Row[Any], threads: tuple[tuple[str, str], ...]) -> Facts:
         rfc_message_id=row.rfc_message_id,
         in_reply_to=tuple(row.in_reply_to or ()),
         references=tuple(row.references or ()),
+        reported=tuple(row.reported or ()) if row.machine == "bounce" else (),
         sender=row.from_address,
         recipients=tuple(row.recipients or ()),
         reply_to=tuple(row.reply_to or ()),
@@ -189,13 +177,13 @@ def tokens(connection: Connection, org_id: UUID, message_ids: Sequence[int]) -> 
     return found
 
 
-def named(connection: Connection, org_id: UUID, references: Iterable[str]) -> dict[str, list[Named]]:
+def named(connection: Connection, org_id: UUID, references: Iterable[str]) -> dict[str, list[UUID]]:
     """Return where messages with these ids stand, whoever may speak of them."""
     wanted = list(dict.fromkeys(references))
-    found: dict[str, list[Named]] = {}
+    found: dict[str, list[UUID]] = {}
     if wanted:
         for row in connection.execute(_NAMED, {"org": org_id, "references": wanted}):
-            found.setdefault(row.reference, []).append(Named(row.ticket_id, row.direction == "outbound"))
+            found.setdefault(row.reference, []).append(row.ticket_id)
     return found
 
 
@@ -232,25 +220,16 @@ def surroundings(connection: Connection, org_id: UUID, messages: Mapping[int, Me
     """Take the organization's stitching lock and return what its messages lead to."""
     how = rules(connection, org_id)
     keys = {message_id: keys_of(message.facts, how) for message_id, message in messages.items()}
-    references = [one for message in messages.values() for one in (*message.references, *message.reported)]
+    references = [one for message in messages.values() for one in message.references]
     lock(connection, org_id)
     links = linked(connection, list(messages))
     leads = known(connection, org_id, {key.digest for found in keys.values() for key in found})
     addressed = tokens(connection, org_id, list(messages))
     names = named(connection, org_id, references)
     nodes = {
-        message_id: Node(
-            message_id, message.facts.at, keys[message_id], links.get(message_id), reported=_reported(message, names)
-        )
+        message_id: Node(message_id, message.facts.at, keys[message_id], links.get(message_id))
         for message_id, message in messages.items()
     }
     said = [ticket_id for found in addressed.values() for _, ticket_id in found]
-    reported = [node.reported for node in nodes.values() if node.reported is not None]
-    enemies = apart(connection, [*links.values(), *leads.values(), *said, *reported])
+    enemies = apart(connection, [*links.values(), *leads.values(), *said])
     return Surroundings(messages, nodes, leads, enemies, addressed, names)
-
-
-def _reported(message: Message, names: Mapping[str, Sequence[Named]]) -> UUID | None:
-    """Return the ticket of the message of ours that a delivery report speaks of; of others' mail it proves nothing."""
-    found = (one.ticket_id for reference in message.reported for one in names.get(reference, ()) if one.is_outbound)
-    return next(found, None)

@@ -138,7 +138,7 @@ class Plan:
         message, around = self._message(link.message_id), self._around[link.message_id]
         found: dict[UUID, str] = {}
         for reference in message.references:
-            stored = [self.moved.get(one.ticket_id, one.ticket_id) for one in around.named.get(reference, ())]
+            stored = [self.moved.get(one, one) for one in around.named.get(reference, ())]
             for other in (*stored, *own.get((org_id, reference), ())):
                 if other != ticket_id:
                     found.setdefault(other, reference)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from pipeline.core.threading import Group, Node, assemble, winner
 from pipeline.ports import Ports
-from pipeline.runtime import regrouping, stitching
+from pipeline.runtime import collisions, regrouping, stitching
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.stitching import Message, Surroundings
 from pipeline.runtime.ticket_plan import Plan
@@ -27,13 +27,6 @@ _LOAD = text("""
      WHERE o.id = ANY(CAST(:ids AS bigint[])) AND o.message_id IS NOT NULL AND o.state IN ('parsed', 'quarantined')
 """)
 _NEW_IDS = text("SELECT uuidv7() AS id FROM generate_series(1, :count)")
-_COLLISIONS = text("""
-    UPDATE messages m SET collision_group_id = CAST(encode(substring(m.fingerprint FROM 1 FOR 16), 'hex') AS uuid)
-      FROM (SELECT org_id, fingerprint FROM messages
-             WHERE org_id = :org AND fingerprint = ANY(CAST(:fingerprints AS bytea[]))
-             GROUP BY org_id, fingerprint HAVING count(*) > 1) AS twins
-     WHERE m.org_id = twins.org_id AND m.fingerprint = twins.fingerprint AND m.collision_group_id IS NULL
-""")
 _STITCHED = text("UPDATE occurrences SET state = 'stitched' WHERE id = ANY(CAST(:ids AS bigint[]))")
 
 
@@ -81,7 +74,7 @@ def _verified(node: Node[UUID], around: Surroundings, ports: Ports) -> Node[UUID
     """Return the node with the ticket that a signed address of its message proves."""
     tokens = around.tokens.get(node.message_id, ())
     signed = (ticket_id for address, ticket_id in tokens if ports.reply_tokens.verify(address))
-    return Node(node.message_id, node.at, node.keys, node.ticket, next(signed, None), node.reported)
+    return Node(node.message_id, node.at, node.keys, node.ticket, next(signed, None))
 
 
 def save(connection: Connection, works: Sequence[Work[Sighting, Group[UUID]]]) -> Sequence[Emit]:
@@ -97,7 +90,7 @@ def save(connection: Connection, works: Sequence[Work[Sighting, Group[UUID]]]) -
     for org_id in {done.job.org_id for done in works}:
         mine = {done.item.message_id: done.item.around for done in works if done.job.org_id == org_id}
         fingerprints = [around.messages[message_id].row.fingerprint for message_id, around in mine.items()]
-        connection.execute(_COLLISIONS, {"org": org_id, "fingerprints": fingerprints})
+        collisions.mark(connection, org_id, fingerprints)
     connection.execute(_STITCHED, {"ids": [int(done.job.key) for done in works]})
     return [done.job.then("routing", done.job.key) for done in works]
 

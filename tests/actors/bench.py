@@ -61,7 +61,7 @@ class Bench:
 
     def runner(self, **changes: Any) -> Runner:
         """Return a runner whose only stage is `probe`."""
-        ports = Ports(nothing, nothing, nothing, nothing)  # type: ignore[arg-type]
+        ports = Ports(nothing, nothing, nothing, nothing, nothing, texts=nothing, parser=nothing)  # type: ignore[arg-type]
         around = Surroundings(
             self.db, ports, self.holdings, self.rung.append, self.metrics, self.stopping.is_set, self._let_go
         )

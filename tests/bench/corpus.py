@@ -38,8 +38,8 @@ def company() -> Scenario:
 
 def prepare(folder: Path, messages: int, parts: int, given: Path | None) -> Corpus:
     """Write the corpus into `folder`: every message once, dealt out in turn."""
-    source = given or (PUBLIC if PUBLIC.exists() else None)
-    raws = _written(messages) if source is None else _from_file(source, folder, messages)
+    source = _source(given)
+    raws = read_raws(folder, messages, given)
     paths = [folder / f"part-{number}.mbox" for number in range(parts)]
     for number, path in enumerate(paths):
         path.write_bytes(b"".join(_mbox_entry(raw) for raw in raws[number::parts]))
@@ -47,6 +47,12 @@ def prepare(folder: Path, messages: int, parts: int, given: Path | None) -> Corp
     if listed != len(raws):
         raise AssertionError(f"{len(raws)} messages were written, {listed} are found again")
     return Corpus("written by the demo" if source is None else source.name, listed, paths)
+
+
+def read_raws(folder: Path, messages: int, given: Path | None) -> list[bytes]:
+    """Return up to `messages` different raw mails of the given file, the public corpus or the demonstration."""
+    source = _source(given)
+    return _written(messages) if source is None else _from_file(source, folder, messages)
 
 
 def single_mails(folder: Path, count: int) -> list[Path]:
@@ -64,6 +70,10 @@ def single_mails(folder: Path, count: int) -> list[Path]:
         path.write_bytes(mail.as_bytes())
         paths.append(path)
     return paths
+
+
+def _source(given: Path | None) -> Path | None:
+    return given or (PUBLIC if PUBLIC.exists() else None)
 
 
 def _written(messages: int) -> list[bytes]:

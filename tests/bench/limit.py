@@ -32,7 +32,6 @@ from pipeline.runtime.db import Database, copy_rows
 from tests.bench.children import MARK, NEXT
 
 _BATCH = 200
-_PARSER_VERSION = 1
 
 _OCCURRENCE = ("id", "org_id", "mailbox_id", "provider_id", "state", "internal_at", "raw_sha256", "message_id")
 _MESSAGE = (
@@ -120,7 +119,7 @@ def _message(own_id: int, org_id: UUID, parsed: mime.Parsed, received_at: dateti
         own_id, org_id, Direction.INBOUND.value, parsed.message_id, bytes.fromhex(parsed.fingerprint),
         bytes.fromhex(parsed.signature), parsed.subject, parsed.subject_norm, sender.address if sender else None,
         sender.name if sender else None, parsed.date, received_at, parsed.snippet, list(parsed.flags),
-        None if marker is None else marker.kind.value, bytes.fromhex(sha256), _PARSER_VERSION,
+        None if marker is None else marker.kind.value, bytes.fromhex(sha256), mime.PARSER_VERSION,
     )  # fmt: skip
 
 

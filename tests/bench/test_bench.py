@@ -53,3 +53,12 @@ def test_a_corpus_is_dealt_out_whole_and_every_message_can_be_read_again(tmp_pat
     assert corpus.messages == 5
     assert [part.read_bytes().count(b"Message-ID") for part in corpus.parts] == [3, 2]
     assert corpus.parts[0].read_bytes().count(b"\n>From here on") == 3
+
+
+def test_the_comparison_of_parsers_reads_every_mail_with_both() -> None:
+    """Whose CPU is less is for `make bench` to say; here only that both sides were measured and no mail failed."""
+    argv = [sys.executable, "-m", "tests.bench.parsing", "--messages", "60", "--rounds", "1", "--json"]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120)
+    found = json.loads(done.stdout)
+    assert (found["messages"], found["failures"]) == (60, 0), done.stderr
+    assert min(found["ours_us"], found["library_us"], found["ratio"]) > 0

@@ -14,7 +14,13 @@ _GROUPS = {
     "mailbox": ("add gmail", "list", "pause", "resume"),
     "dlq": ("list", "show", "groups", "replay", "discard"),
     "keys": ("status", "rotate"),
+    "ticket": ("show", "merge", "split", "undo"),
+    "identity": ("add", "list", "verify", "disable", "enable"),
+    "outbound": ("list", "show", "retry", "settle", "cancel"),
     "quota": ("list", "set"),
+    "policy": ("show", "set"),
+    "quarantine": ("list", "show", "release"),
+    "reprocess": ("start", "list", "show", "apply", "cancel"),
 }
 _LINES = [name for name in COMMANDS if name not in _GROUPS] + [
     f"{group} {name}" for group, names in _GROUPS.items() for name in names

@@ -9,8 +9,8 @@ from tests.adapters.mail import letter
 from tests.cli.conftest import Command
 
 _FIELDS = [
-    "file", "subject", "from", "to", "cc", "reply_to", "date", "message_id", "in_reply_to", "references", "text",
-    "html", "attachments", "recipient", "flags",
+    "file", "subject", "from", "to", "cc", "reply_to", "date", "message_id", "in_reply_to", "references", "list_id",
+    "reported", "delivery", "text", "fresh", "forwarded_from", "html", "attachments", "recipient", "flags",
 ]  # fmt: skip
 
 

@@ -98,7 +98,8 @@ class GmailBox:
             broken = conservation.check(connection, self.mailbox_id, self._ever, served=served)
             found = conservation.partition(connection)
         read = {row.provider_id for row in self._rows() if row.sha256 is not None}
-        wanted = conservation.reference((raw, thread) for one, (raw, thread, _) in self._ever.items() if one in read)
+        mails = ((raw, thread) for one, (raw, thread, _) in self._ever.items() if one in read)
+        wanted = conservation.reference(mails, [ADDRESS])
         return [*broken, *(f"other tickets: {sorted(group)}" for group in found ^ wanted)]
 
     def value(self, query: str) -> Any:

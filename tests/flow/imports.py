@@ -139,7 +139,7 @@ class Import:
                 broken += conservation.check(connection, mailbox_id, served, served=served, blobs=blobs)
             found = conservation.partition(connection)
         mails = [mail.raw for delivered in self._delivered.values() for mail in delivered if mail.raw not in but]
-        wanted = conservation.reference((raw, None) for raw in mails)
+        wanted = conservation.reference(((raw, None) for raw in mails), self.mailbox_ids)
         broken += [f"ticket nobody expected: {sorted(group)}" for group in found - wanted]
         return [*broken, *(f"no ticket for: {sorted(group)}" for group in wanted - found)]
 

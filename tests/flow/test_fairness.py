@@ -16,6 +16,7 @@ from actors.holdings import Holdings
 from actors.runner import Runner, Surroundings
 from models.enums import Lane
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.extraction import DocumentTexts
 from pipeline.ports import Fetched, Listed, Missed, Ports
 from pipeline.runtime import ledger, pump
 from pipeline.runtime.db import Database
@@ -25,7 +26,8 @@ from pipeline.runtime.secrets import SignedReplyTokens
 from pipeline.table import STAGES
 from tests import factories
 from tests.factories import NOON, rows, value
-from tests.stages.fakes import MemoryBlobs, MemorySource, MemorySources
+from tests.stages.fakes import MemoryBlobs, MemorySource, MemorySources, MortalParser
+from tests.stages.post import MemorySenders
 from tests.stages.world import SECRETS
 from tests.worker_process import until
 
@@ -60,7 +62,15 @@ class Town:
             self.org_id = factories.organization(connection)
             self.big, *self.small = [factories.mailbox(connection, self.org_id) for _ in range(_SMALL + 1)]
         sources = MemorySources({box: AnyMail() for box in (self.big, *self.small)})
-        self.ports = Ports(SystemClock(), MemoryBlobs(), sources, SignedReplyTokens(SECRETS))
+        self.ports = Ports(
+            SystemClock(),
+            MemoryBlobs(),
+            sources,
+            SignedReplyTokens(SECRETS),
+            MemorySenders(),
+            texts=DocumentTexts(),
+            parser=MortalParser(),
+        )
         rows(db, _QUEUE, org=self.org_id, box=self.big, count=_BIG)
         rows(db, "INSERT INTO flows (mailbox_id, lane, finish) VALUES (:box, 'backfill', :count)",
              box=self.big, count=_BIG + 1)  # fmt: skip

@@ -37,6 +37,7 @@ ROUTES: dict[tuple[str, str], tuple[str, Method]] = {
     ("POST", "messages/*/trash"): ("messages.trash", write.trash),
     ("POST", "messages/*/untrash"): ("messages.untrash", write.untrash),
     ("DELETE", "messages/*"): ("messages.delete", write.delete),
+    ("GET", "settings/sendAs"): ("settings.sendAs.list", read.list_send_as),
     ("POST", "watch"): ("watch", write.watch),
     ("POST", "stop"): ("stop", write.stop),
 }

@@ -123,6 +123,16 @@ def get_label(call: Call) -> bytes:
     return orjson.dumps(label_fields(mailbox, label) | counts)
 
 
+def list_send_as(call: Call) -> bytes:
+    """`users.settings.sendAs.list`: the mailbox's own address, and those of `Mailbox.send_as` with their status."""
+    own: dict[str, object] = {"sendAsEmail": call.mailbox.address, "isPrimary": True, "isDefault": True}
+    others = [
+        {"sendAsEmail": address, "isPrimary": False, "verificationStatus": status}
+        for address, status in call.mailbox.send_as.items()
+    ]
+    return orjson.dumps({"sendAs": [own, *others]})
+
+
 def label_fields(mailbox: Mailbox, label: str) -> dict[str, object]:
     """id, name and type of a label; a user label has its visibility too."""
     if label in SYSTEM_LABELS:

@@ -95,6 +95,8 @@ class Mailbox:
         self.history = HistoryLog(10_000 + number % 90_000, number)
         self.threads: Counter[str] = Counter()
         self.label_names: dict[str, str] = {}
+        #: Other addresses it may send as, with `accepted` or `pending`.
+        self.send_as: dict[str, str] = {}
         self.watched: tuple[str, int] | None = None
         self.on_change: Callable[[Mailbox], None] = lambda _: None
         self._clock = clock

@@ -16,16 +16,18 @@ from fastapi import FastAPI
 from sqlalchemy import Connection, text
 
 from dlq.letters import Death, bury
-from models.enums import Cause, Lane, Provider
+from models.enums import Cause, Lane, Provider, QuarantineCause
 from ops_api.access import Role
 from ops_api.app import make_app, make_server
 from ops_api.limits import Limits
 from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE
 from pipeline.commands.mailboxes import add_mailbox, ensure_organization
-from pipeline.runtime import ledger
+from pipeline.core.mime import PARSER_VERSION
+from pipeline.runtime import ledger, quarantine
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
+from pipeline.runtime.quarantine import Held
 from pipeline.runtime.settings import Settings
 
 SECRET = "a long secret key that only tests know"
@@ -123,6 +125,8 @@ class House:
     mailbox_id: UUID
     job_id: int
     occurrence_id: int
+    quarantine_id: int
+    reprocessing_id: int
 
 
 def house(db: Database, name: str) -> House:
@@ -134,7 +138,37 @@ def house(db: Database, name: str) -> House:
         job_id = kill(
             connection, org_id, mailbox_id, stage="parse", key=str(occurrence_id), said="canary-error in line 1"
         )
-    return House(org_id, mailbox_id, job_id, occurrence_id)
+        quarantine_id = hold(connection, org_id, occurrence_id, QuarantineCause.POISON)
+        reprocessing_id = compared(connection, org_id)
+    return House(org_id, mailbox_id, job_id, occurrence_id, quarantine_id, reprocessing_id)
+
+
+def compared(connection: Connection, org_id: UUID) -> int:
+    """Write a repetition that waits for a person; return its id."""
+    statement = text("""
+        INSERT INTO reprocessings (org_id, kind, state, version, started_by)
+        VALUES (:org, 'parse', 'compared', :version, 'ann') RETURNING id
+    """)
+    return int(connection.execute(statement, {"org": org_id, "version": PARSER_VERSION}).scalar_one())
+
+
+def held(
+    connection: Connection,
+    org_id: UUID,
+    mailbox_id: UUID,
+    provider_id: str,
+    cause: QuarantineCause = QuarantineCause.ANSWERS_BACK,
+) -> int:
+    """Write an occurrence that is set aside; return its quarantine's id."""
+    (occurrence_id,) = fetched(connection, org_id, mailbox_id, [provider_id])
+    return hold(connection, org_id, occurrence_id, cause)
+
+
+def hold(connection: Connection, org_id: UUID, occurrence_id: int, cause: QuarantineCause) -> int:
+    """Set an occurrence aside; return its quarantine's id."""
+    quarantine.hold(connection, [Held(org_id, occurrence_id, cause, "a sign of it", "stitch", "trace")])
+    statement = text("SELECT id FROM quarantines WHERE occurrence_id = :id AND released_at IS NULL")
+    return int(connection.execute(statement, {"id": occurrence_id}).scalar_one())
 
 
 def fetched(connection: Connection, org_id: UUID, mailbox_id: UUID, provider_ids: Sequence[str]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from fastapi.routing import iter_route_contexts
 
@@ -12,11 +14,25 @@ from tests.ops_api.serving import Api, House, Person, rows, settings_for
 
 _PRIVATE = [row for row in ROWS if not row.is_public]
 _CHANGES = [row for row in ROWS if row.needs_csrf]
-_BODIES = {"/ops/jobs/{job_id}/discard": {"reason": "no use"}}
+_BODIES = {
+    "/ops/jobs/{job_id}/discard": {"reason": "no use"},
+    "/ops/reprocessings": {"kind": "parse"},
+    "/ops/quarantine/{quarantine_id}/release": {"reason": "a person wrote it"},
+}
 
 
 def _path(row: Access, house: House) -> str:
-    return row.path.format(mailbox_id=house.mailbox_id, job_id=house.job_id)
+    return row.path.format(
+        mailbox_id=house.mailbox_id,
+        job_id=house.job_id,
+        quarantine_id=house.quarantine_id,
+        occurrence_id=house.occurrence_id,
+        reprocessing_id=house.reprocessing_id,
+        # Their own tests know tickets and messages of both organizations.
+        ticket_id=UUID(int=0),
+        outbound_id=UUID(int=0),
+        regrouping_id=1,
+    )
 
 
 def _ask(person: Person, row: Access, house: House, **options: object) -> int:
@@ -84,8 +100,9 @@ def test_a_change_from_another_site_gets_403(api: Api, ours: House) -> None:
 
 def test_objects_of_another_organization_do_not_exist(api: Api, ours: House, theirs: House) -> None:
     person = api.person(ours.org_id)
-    objects = [row for row in _PRIVATE if row.scope in {Scope.MAILBOX, Scope.DEAD_LETTER}]
-    assert len(objects) == 14
+    scopes = {Scope.MAILBOX, Scope.DEAD_LETTER, Scope.QUARANTINE, Scope.OCCURRENCE, Scope.REPROCESSING}
+    objects = [row for row in _PRIVATE if row.scope in scopes]
+    assert len(objects) == 19
     assert {row.path: _ask(person, row, theirs) for row in objects} == {row.path: 404 for row in objects}
     assert rows(api.db, "SELECT state FROM jobs ORDER BY id") == [("dead",), ("dead",)]
     assert rows(api.db, "SELECT DISTINCT state FROM mailboxes") == [("active",)]

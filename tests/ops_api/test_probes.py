@@ -10,10 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from models import schema
+from models.enums import OutboundKind
 from ops_api.app import make_app
 from ops_api.limits import Limits
 from ops_api.probes import OccurrenceScan
+from pipeline.runtime import outgoing
 from pipeline.runtime.ledger import WORKER_LOCK
+from tests import factories
 from tests.deploy.probes import until
 from tests.ops_api.serving import Api, FakeClock, House, change, fetched, house, kill, serving, settings_for
 
@@ -144,6 +147,25 @@ def test_metrics_tell_how_complete_mailboxes_are(api: Api, ours: House, theirs: 
     assert 3_600 <= found["fieldpost_comparison_age_seconds", mine] < 3_700
     assert ("fieldpost_missing_found", other) not in found
     assert ("fieldpost_comparison_age_seconds", other) not in found
+
+
+def test_metrics_tell_what_of_ours_was_not_sent(api: Api, ours: House) -> None:
+    with api.db.begin() as connection:
+        identity_id = factories.identity(connection, ours.org_id, ours.mailbox_id, "help@ours.example")
+        ticket_id = factories.ticket(connection, ours.org_id)
+        tokens = api.app.state.services.reply_tokens
+        intent = outgoing.Intent(
+            ours.org_id, ticket_id, identity_id, OutboundKind.REPLY, ["a@b.example"], "Re: It", "Yes.", "ann"
+        )
+        for _ in range(3):
+            outgoing.intend(connection, tokens, intent)
+    change(api.db, "UPDATE outbound SET created_at = now() - interval '1 hour'")
+    change(api.db, "UPDATE outbound SET state = 'unknown' WHERE id = (SELECT id FROM outbound ORDER BY id LIMIT 1)")
+    said = api.client().get("/metrics").text
+    assert 'fieldpost_outbound{state="unknown"} 1.0' in said
+    assert 'fieldpost_outbound{state="queued"} 2.0' in said
+    assert 'fieldpost_outbound{state="failed"} 0.0' in said
+    assert float(said.partition("\nfieldpost_outbound_age_seconds ")[2].split()[0]) >= 3600
 
 
 def test_a_mailbox_that_was_never_compared_is_as_old_as_itself(api: Api, ours: House) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -169,7 +170,8 @@ def test_a_broken_list_of_previous_keys_is_told_without_the_keys(monkeypatch: py
 
 def test_a_reply_address_that_is_out_still_proves_its_ticket_after_a_rotation():
     code = ticket_codes.ticket_code(b"0123456789")
-    address = ticket_codes.reply_address(code, Secrets(OLD).key("reply address"), "acme.example")
+    address = ticket_codes.reply_address(code, Secrets(OLD).key("reply address"), "help@acme.example")
+    assert address is not None
     assert SignedReplyTokens(BOTH).verify(address) == code
     assert SignedReplyTokens(SECRETS).verify(address) is None
 
@@ -188,7 +190,21 @@ def test_every_purpose_has_a_key_of_its_own():
 
 def test_a_reply_address_is_proved_by_the_same_secret_only():
     code = ticket_codes.ticket_code(b"0123456789")
-    address = ticket_codes.reply_address(code, SECRETS.key("reply address"), "acme.example")
+    address = SignedReplyTokens(SECRETS).address(code, "help@acme.example")
+    assert address is not None
     assert SignedReplyTokens(SECRETS).verify(address) == code
     assert SignedReplyTokens(Secrets("another long secret key of another house")).verify(address) is None
     assert SignedReplyTokens(SECRETS).verify("help@acme.example") is None
+
+
+def test_a_copy_of_our_mail_is_known_by_its_proof_over_rotations_and_nobody_elses_is():
+    outbound_id = uuid4()
+    proof = SignedReplyTokens(Secrets(OLD)).proof(outbound_id)
+    assert SignedReplyTokens(BOTH).outbound_id(proof) == outbound_id
+    assert SignedReplyTokens(SECRETS).outbound_id(proof) is None
+    assert SignedReplyTokens(BOTH).outbound_id(str(outbound_id)) is None
+
+
+def test_the_loop_header_has_keys_of_its_own():
+    assert list(SignedReplyTokens(BOTH).loop_keys()) == BOTH.keys("loop header")
+    assert BOTH.key("loop header") not in (BOTH.key("reply address"), BOTH.key("outbound message"))

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from models.enums import Lane
 from pipeline.adapters.clock import SystemClock
-from pipeline.ports import Outgoing
+from pipeline.core.handing_over import Outgoing
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.stages import acknowledge, parse, routing, send, stitch, triage
 from tests import factories

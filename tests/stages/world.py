@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 from models.enums import BlobKind, Lane, OccurrenceState
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.extraction import DocumentTexts
 from pipeline.ports import Ports
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Emit, Job
@@ -21,7 +22,8 @@ from pipeline.stage import Again, Blocked, Stage, Work
 from pipeline.stages import dispatch, parse, routing, stitch, triage
 from tests import factories
 from tests.factories import NOON
-from tests.stages.fakes import MemoryBlobs, MemorySource, MemorySources
+from tests.stages.fakes import MemoryBlobs, MemorySource, MemorySources, MortalParser
+from tests.stages.post import MemorySenders
 
 SECRETS = Secrets("a long secret key that only tests know")
 AnyStage = Stage[Any, Any]
@@ -51,7 +53,16 @@ class World:
     def __post_init__(self) -> None:
         """Insert the organization and the mailbox."""
         self.blobs, self.sources = MemoryBlobs(), MemorySources()
-        self.ports = Ports(SystemClock(), self.blobs, self.sources, SignedReplyTokens(SECRETS))
+        self.senders, self.parser = MemorySenders(), MortalParser()
+        self.ports = Ports(
+            SystemClock(),
+            self.blobs,
+            self.sources,
+            SignedReplyTokens(SECRETS),
+            self.senders,
+            texts=DocumentTexts(),
+            parser=self.parser,
+        )
         with self.db.begin() as connection:
             self.org_id = factories.organization(connection, policy=self.policy)
         self.mailbox_id = self.mailbox("help@acme.example", cursor="50")
@@ -80,7 +91,10 @@ class World:
 
     def run(self, stage: AnyStage, *keys: object) -> Ran:
         """Load, work and save one batch."""
-        jobs = [self.job(stage, key) for key in keys]
+        return self.run_jobs(stage, *(self.job(stage, key) for key in keys))
+
+    def run_jobs(self, stage: AnyStage, *jobs: Job) -> Ran:
+        """Load, work and save one batch of given jobs."""
         if stage.io:
             with self.db.begin() as connection:
                 items = stage.load(connection, jobs)

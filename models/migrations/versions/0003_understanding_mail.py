@@ -21,6 +21,12 @@ _WORDS = (
         "'subject', 'delivery_report', 'outbound_send', 'person'",
         "'new_ticket', 'reply_token', 'in_reply_to', 'references', 'referenced_by', 'provider_thread'",
     ),
+    (
+        "occurrence_recipients",
+        "source",
+        "'workspace_header', 'delivered_to', 'x_original_to', 'to_cc_scan', 'envelope_to', 'unknown'",
+        "'workspace_header', 'delivered_to', 'x_original_to', 'to_cc_scan', 'unknown'",
+    ),
     ("message_references", "kind", "'in_reply_to', 'references', 'reported'", "'in_reply_to', 'references'"),
 )
 
@@ -225,6 +231,13 @@ def upgrade() -> None:
         "ix_outbound_recipient", "outbound", ["org_id", "recipient", sa.literal_column("created_at DESC")], unique=False
     )
     op.create_index(
+        "ix_outbound_unfinished",
+        "outbound",
+        ["state", "created_at"],
+        unique=False,
+        postgresql_where=sa.text("state NOT IN ('sent', 'cancelled')"),
+    )
+    op.create_index(
         "uq_outbound_request_key",
         "outbound",
         ["org_id", "created_by", "request_key"],
@@ -373,6 +386,7 @@ def downgrade() -> None:
         " WHERE reason IN ('subject', 'delivery_report', 'outbound_send', 'person')"
     )
     op.execute("DELETE FROM message_references WHERE kind = 'reported'")
+    op.execute("UPDATE occurrence_recipients SET source = 'to_cc_scan' WHERE source = 'envelope_to'")
     for table, column, _, before in _WORDS:
         _hold(table, column, before)
     op.drop_column("tickets", "routing")
