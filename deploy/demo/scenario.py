@@ -151,7 +151,8 @@ def _hostile(world: World, number: int, start: datetime, end: datetime) -> Mail:
 
 def _expected(mails: Sequence[Mail], drafts: Iterable[Draft]) -> Expected:
     counts = Counter(mail.kind.value for mail in mails)
-    return Expected(dict(sorted(counts.items())), _groups(drafts) + counts[MailKind.HOSTILE])
+    # A bounce belongs to the answer that did not arrive, and names it only inside.
+    return Expected(dict(sorted(counts.items())), _groups(drafts) + counts[MailKind.HOSTILE] - counts[MailKind.BOUNCE])
 
 
 def _groups(drafts: Iterable[Draft]) -> int:

@@ -93,8 +93,8 @@ class Expected:
 
     `messages_by_kind` counts arrivals, so a mail delivered to both mailboxes counts once under its own kind and once as
     a duplicate. `threads` counts the groups that Message-ID, In-Reply-To and References form over both mailboxes: equal
-    Message-IDs are one, a reply that lost both headers starts a group, a mail without Message-ID stands alone, and
-    BLANK mails are left out.
+    Message-IDs are one, a bounce belongs to the mail it reports on, a reply that lost both headers starts a group, a
+    mail without Message-ID stands alone, and BLANK mails are left out.
     """
 
     messages_by_kind: Mapping[str, int]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -80,6 +81,15 @@ class IsolatingParser:
             child.close()
 
 
+def _stopped(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+    process.wait()
+
+
 class _Child:
     """One child process that waits for mail."""
 
@@ -104,6 +114,8 @@ class _Child:
             )
         except OSError as error:
             raise Transient(f"no process to read a mail in could be started: {error}") from error
+        # Nobody is left to close it when its owner just goes, as in tests.
+        weakref.finalize(self, _stopped, self._process)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout

@@ -52,7 +52,7 @@ class _Skeleton:
 def read(raw: bytes) -> tuple[Part, frozenset[Flag]]:
     """Return the same tree and flags as `structure.read`; payloads with long runs are in `Part.pieces`."""
     skeleton = _skeleton(raw)
-    root, flags = structure.read(skeleton.raw)
+    root, flags = structure.read(skeleton.raw, raw if skeleton.runs else None)
     if not skeleton.runs:
         return root, flags
     for part, _ in structure.leaves(root):

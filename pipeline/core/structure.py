@@ -117,22 +117,23 @@ class Part(Message):
         return [child for child in held if isinstance(child, Part)]
 
 
-def read(raw: bytes) -> tuple[Part, frozenset[Flag]]:
+def read(raw: bytes, whole: bytes | None = None) -> tuple[Part, frozenset[Flag]]:
     """Return the tree of a mail and what had to be left out to keep its cost linear.
 
     Beyond a nesting of 50, 1,000 boundary lines or 2,000,000 lines only the header and the first text part are kept.
+    Boundaries are declared in the `whole` mail, when `raw` is what was left of it.
     """
     raw, body_at, shortened = bounded(raw.removeprefix(b"\xef\xbb\xbf"))
     flags = {Flag.HEADER_TRUNCATED} if shortened else set()
     if b"multipart/" not in raw[:body_at].lower():
         root = _single(raw, body_at)
-    elif (excess := _excess(raw)) is not None:
+    elif (excess := _excess(raw, whole)) is not None:
         flags.add(excess)
-        root = _first_text(raw, body_at)
+        root = _first_text(raw, body_at, whole)
     else:
         root = _tree(raw)
         if root.is_multipart() and not any(part.leaf_text() for part, _ in leaves(root)):
-            root = _first_text(raw, body_at)  # its boundaries contradict each other
+            root = _first_text(raw, body_at, whole)  # its boundaries contradict each other
     return root, frozenset(flags | {Flag.HEADER_TRUNCATED} if root.truncated else flags)
 
 
@@ -173,7 +174,7 @@ def _single(raw: bytes, body_at: int) -> Part:
     return part
 
 
-def _excess(raw: bytes) -> Flag | None:
+def _excess(raw: bytes, whole: bytes | None) -> Flag | None:
     lines = raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")
     if lines > LINE_LIMIT:
         return Flag.TOO_MANY_LINES
@@ -181,7 +182,7 @@ def _excess(raw: bytes) -> Flag | None:
     multiparts = raw.lower().count(b"multipart/")
     if dashed <= DELIMITER_LIMIT and multiparts <= DEPTH_LIMIT and lines * multiparts <= _LINE_STEPS:
         return None
-    delimiters, depth = _delimiters(raw, multiparts)
+    delimiters, depth = _delimiters(raw, whole, multiparts)
     if depth > DEPTH_LIMIT:
         return Flag.TOO_DEEP
     if delimiters > DELIMITER_LIMIT:
@@ -189,9 +190,9 @@ def _excess(raw: bytes) -> Flag | None:
     return Flag.TOO_MANY_LINES if lines * depth > _LINE_STEPS else None
 
 
-def _delimiters(raw: bytes, multiparts: int) -> tuple[int, int]:
+def _delimiters(raw: bytes, whole: bytes | None, multiparts: int) -> tuple[int, int]:
     """Return the number of boundary lines and an upper bound of the nesting."""
-    names, encoded = declared(raw)
+    names, encoded = declared(whole or raw)
     count = 0
     open_at: dict[bytes, int] = {}
     stack: list[bytes] = []
@@ -224,10 +225,10 @@ def declared(raw: bytes) -> tuple[set[bytes], bool]:
     return names, encoded
 
 
-def _first_text(raw: bytes, body_at: int) -> Part:
+def _first_text(raw: bytes, body_at: int, whole: bytes | None) -> Part:
     """Return the header with the first text part (plain before HTML) of the first 5,000 sections as its only leaf."""
     root = _single(raw[:body_at], body_at)
-    names, encoded = declared(raw)
+    names, encoded = declared(whole or raw)
     fallback: Part | None = None
     for section in _sections(raw, names, any_dashed=encoded):
         header, text_at, _ = bounded(section)

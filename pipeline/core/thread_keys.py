@@ -96,7 +96,7 @@ def _keys(facts: Facts, rules: Rules) -> Iterator[Key]:
         for author, who in _offers(facts, rules):
             found = digest("id", facts.rfc_message_id, author, who)
             yield Key(StitchReason.REFERENCED_BY, found, facts.rfc_message_id[:_SHOWN])
-        if facts.is_outbound:
+        if facts.is_outbound or (facts.sender and participants.token(facts.sender) in rules.own):
             # Of others' mail a report proves nothing: anybody can write one.
             shown = f"reported on: {facts.rfc_message_id[:_SHOWN]}"
             yield Key(StitchReason.DELIVERY_REPORT, digest("report", facts.rfc_message_id), shown)

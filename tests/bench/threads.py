@@ -9,6 +9,7 @@ import mailbox
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,9 +38,9 @@ def read(path: Path) -> Iterator[bytes]:
         content = path.read_bytes()
         plain.write(gzip.decompress(content) if path.suffix == ".gz" else content)
         plain.flush()
-        box = mailbox.mbox(plain.name, create=False)
-        for key in box.keys():  # noqa: SIM118 - a mailbox is no mapping
-            yield box.get_bytes(key)
+        with closing(mailbox.mbox(plain.name, create=False)) as box:
+            for key in box.keys():  # noqa: SIM118 - a mailbox is no mapping
+                yield box.get_bytes(key)
 
 
 def facts_of(raws: Sequence[bytes]) -> list[Facts]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from email.message import EmailMessage
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core import large, mime, structure
@@ -134,7 +134,7 @@ def test_what_follows_a_header_that_does_not_end_is_kept():
 def test_the_library_is_given_no_long_run(monkeypatch: pytest.MonkeyPatch):
     seen: list[int] = []
     read = structure.read
-    monkeypatch.setattr(structure, "read", lambda raw: (seen.append(len(raw)), read(raw))[1])
+    monkeypatch.setattr(structure, "read", lambda raw, whole=None: (seen.append(len(raw)), read(raw, whole))[1])
     parse(_mixed(b"\r\nhello", _FILE % b"base64" + base64.encodebytes(bytes(3_000_000))))
     assert seen[0] < 1_000
 
@@ -147,6 +147,15 @@ _LINES = st.sampled_from(
 _ENDS = st.sampled_from([b"\r\n", b"\n", b"\r"])
 
 
+@example(
+    lines=[
+        (b"--c", b"\r\n"),
+        (b"", b"\r\n"),
+        (b"Content-Type: multipart/mixed; boundary=c", b"\r\n"),
+        (b"--b", b"\r\n"),
+    ],
+    content_type=b"multipart/mixed; boundary=b",
+)
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(_LINES, _ENDS), max_size=40), st.sampled_from([b"multipart/mixed; boundary=b", b"text/plain"])

@@ -88,7 +88,7 @@ def test_other_headers_are_asked_only_when_the_contract_names_nobody() -> None:
     chosen = parse(headers + b"\r\nHi").recipient
     assert (chosen.address, chosen.source.value, chosen.confidence.value) == (
         "envelope@example.org",
-        "to_cc_scan",
+        "envelope_to",
         "low",
     )
     assert chosen.evidence["selected_from"] == "envelope-to"

@@ -49,8 +49,8 @@ def belong(one: Facts, other: Facts, own: Collection[str]) -> bool:
         or _answer_the_same(one, other, own)
         or _are_the_same(one, other, own)
         or _are_in_a_thread(one, other, own)
-        or _report(one, other)
-        or _report(other, one)
+        or _report(one, other, own)
+        or _report(other, one, own)
     )
 
 
@@ -79,9 +79,10 @@ def _are_the_same(one: Facts, other: Facts, own: Collection[str]) -> bool:
     return bool(_author(one) & _author(other)) or _share_a_circle(one, other, own)
 
 
-def _report(report: Facts, other: Facts) -> bool:
-    """One reports on the other, which is ours; or both report on the same."""
-    on_ours = other.is_outbound and other.rfc_message_id in report.reported
+def _report(report: Facts, other: Facts, own: Collection[str]) -> bool:
+    """One reports on the other, which one of us wrote; or both report on the same."""
+    is_ours = other.is_outbound or bool(_tokens([other.sender]) & set(own))
+    on_ours = is_ours and other.rfc_message_id in report.reported
     return on_ours or bool(set(report.reported) & set(other.reported))
 
 

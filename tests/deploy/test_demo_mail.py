@@ -67,6 +67,14 @@ def identifiers(message: Message, *names: str) -> list[str]:
     return [found for name in names for value in message.get_all(name, []) for found in IDENTIFIER.findall(str(value))]
 
 
+def reported(mail: Mail) -> list[str]:
+    """Return the id of the mail that a bounce returns the header of."""
+    if mail.kind is not MailKind.BOUNCE:
+        return []
+    parts = [part for part in parsed(mail).walk() if part.get_content_type() == "text/rfc822-headers"]
+    return [found for part in parts for found in IDENTIFIER.findall(str(part.get_content()))]
+
+
 def groups(mails: Iterable[Mail]) -> int:
     """Count connected mails by flooding a graph of ids: another way than the generator's."""
     neighbours: dict[str, set[str]] = {}
@@ -76,7 +84,7 @@ def groups(mails: Iterable[Mail]) -> int:
         name = next(iter(identifiers(message, "Message-ID")), f"without-id-{number}")
         own.add(name)
         neighbours.setdefault(name, set())
-        for named in identifiers(message, "In-Reply-To", "References"):
+        for named in [*identifiers(message, "In-Reply-To", "References"), *reported(mail)]:
             neighbours[name].add(named)
             neighbours.setdefault(named, set()).add(name)
     count, unseen = 0, set(own)

@@ -235,6 +235,7 @@ def test_a_mailbox_of_files_has_nobody_to_compare_with(api: Api, ours: House, wh
 
 def test_labels_stand_beside_the_ledgers_counts(api: Api, ours: House, gmail: GmailServer) -> None:
     box = gmail.mailbox(ADDRESS)
+    change(api.db, "DELETE FROM quarantines")
     change(api.db, "DELETE FROM occurrences")
     values = [(one, "{INBOX,UNREAD}", "seen", None) for one in box.ids()]
     values += [("gone", "{INBOX}", "gone", None), ("deleted", "{INBOX}", "seen", "now")]
