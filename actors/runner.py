@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -26,6 +26,7 @@ from actors.holdings import Holdings
 from actors.turnstile import Turnstile
 from actors.verdicts import Verdict, judge, report, settle, short
 from models.enums import Lane
+from pipeline.core.moments import Moment
 from pipeline.ports import Ports
 from pipeline.runtime import ledger, pump
 from pipeline.runtime.db import Database, is_passing
@@ -197,8 +198,9 @@ class Runner:
         return self._commit(stage, change)
 
     def _load(self, stage: AnyStage, jobs: Sequence[Job]) -> Items:
+        taken = Moment.of(self._around.ports.clock)
         with self._around.db.begin() as connection:
-            return stage.load(connection, jobs)
+            return stage.load(connection, [replace(job, taken=taken) for job in jobs])
 
     def _work(self, stage: AnyStage, jobs: Sequence[Job], items: Items) -> Outcomes:
         present = [job.job_id for job in jobs if job.job_id in items]

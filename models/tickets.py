@@ -67,6 +67,7 @@ tickets = Table(
     CheckConstraint("(status = 'merged') = (merged_into IS NOT NULL)", name="merged_into_when_merged"),
     CheckConstraint("(status IN ('closed', 'spam', 'merged')) = (closed_at IS NOT NULL)", name="closed_when_ended"),
     CheckConstraint("merged_into <> id", name="not_into_itself"),
+    Index("ix_tickets_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     Index("ix_tickets_inbox", "org_id", "status", text("last_activity_at DESC"), text("id DESC")),
 )
 
@@ -85,7 +86,8 @@ ticket_messages = Table(
     Column("rules_version", SmallInteger, nullable=False, server_default=text("1")),
     #: Set when a person put it there: no rule moves it.
     Column("is_pinned", Boolean, nullable=False, server_default=text("false")),
-    Column("linked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    #: The moment itself, not that of its transaction's beginning: what came after a merge is told by it.
+    Column("linked_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Index(None, "ticket_id", "linked_at"),
 )
 

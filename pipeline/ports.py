@@ -204,10 +204,11 @@ class Sources(Protocol):
 class Parser(Protocol):
     """Understands raw mail; whatever a mail does to its reader, the caller's process lives on."""
 
-    def parse(self, raw: bytes, *, isolated: bool = False) -> Parsed:
+    def parse(self, raw: bytes, *, isolated: bool = False, patience: timedelta | None = None) -> Parsed:
         """Return what is understood of a mail; `isolated` has it read apart, with limits, whatever it looks like.
 
-        Raises `mime.Unreadable` for an empty mail, `ParserDied` when its reader died or ran into its limits.
+        Raises `mime.Unreadable` for an empty mail, `ParserDied` when its reader died or ran into its limits, and
+        `ReaderBusy` when its turn to be read apart does not come within `patience`.
         """
 
     def close(self) -> None:

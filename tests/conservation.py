@@ -144,6 +144,9 @@ _ID = re.compile(r"<([^<>]+)>")
 #: Ids are compared by this many characters: the product keeps the length of one line (RFC 5322 2.1.1) of longer ones.
 _ID_LENGTH = 900
 
+_ENVELOPES = (
+    "To", "Cc", "Delivered-To", "X-Original-To", "X-Gm-Original-To", "Envelope-To", "X-Envelope-To", "X-Forwarded-To",
+)  # fmt: skip
 #: The model knows no order, so that any time will do.
 _WHENEVER = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -215,6 +218,7 @@ def _facts(number: int, message: Message, thread: str | None, ours: set[str]) ->
         is_outbound=sender in ours,
         is_list=any(message.get(name) for name in ("List-Id", "List-Post")) or message.get("Precedence") == "list",
         list_id=next(iter(_ID.findall(message.get("List-Id", ""))), None),
+        is_unaddressed=not any(message.get(name) for name in _ENVELOPES),
         threads=(("mailbox", thread),) if thread else (),
     )
 

@@ -14,6 +14,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, text
 
 from models.enums import Lane, MailboxState, OccurrenceState, Provider
+from pipeline.adapters.clock import SystemClock
+from pipeline.core.moments import Moment
 from pipeline.core.ticket_codes import ticket_code
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
@@ -152,7 +154,10 @@ def emit(
 
 def job(key: str, stage: str, org_id: UUID, mailbox_id: UUID | None = None, lane: Lane = Lane.LIVE) -> Job:
     """Return a claimed job as a value, for stages that are called without a runner."""
-    return Job(next(_numbers), stage, key, org_id, mailbox_id, lane, 7, 1, 0, 0, {}, secrets.token_hex(16))
+    return Job(
+        next(_numbers), stage, key, org_id, mailbox_id, lane, 7, 1, 0, 0, {}, secrets.token_hex(16),
+        taken=Moment.of(SystemClock()),
+    )  # fmt: skip
 
 
 def claimed(

@@ -41,6 +41,10 @@ def test_only_the_boundary_and_the_proof_of_life_commit():
     assert [module for module in MODULES if module not in allowed and any(calls(module, "commit"))] == []
 
 
+def test_one_place_alone_asks_for_a_normal_form_of_text():
+    assert [module for module in MODULES if any(calls(module, "normalize"))] == ["pipeline/core/text.py"]
+
+
 def test_routes_and_commands_of_the_terminal_hold_no_sql():
     def texts(module: str) -> Iterator[str]:
         for node in ast.walk(tree(module)):

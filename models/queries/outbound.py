@@ -10,17 +10,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from models.enums import OutboundKind, OutboundState, SendIdentityStatus
+from models.enums import JobState, OutboundKind, OutboundState, SendIdentityStatus
 
 _COLUMNS = """
     SELECT b.id, b.org_id, b.message_id, b.kind, b.state, b.recipient, b.created_by, b.created_at, b.handed_over,
            b.handed_over_at, b.sent_at, b.provider_id, b.last_error, b.bounced_at, b.bounce_reason, m.subject,
-           m.from_address, m.rfc_message_id, l.ticket_id, t.code, x.address AS mailbox
+           m.from_address, m.rfc_message_id, l.ticket_id, t.code, x.address AS mailbox, j.state AS job_state,
+           j.last_error ->> 'text' AS job_error
       FROM outbound b
       JOIN messages m ON m.id = b.message_id
       JOIN mailboxes x ON x.id = b.mailbox_id
       LEFT JOIN ticket_messages l ON l.message_id = b.message_id
       LEFT JOIN tickets t ON t.id = l.ticket_id
+      LEFT JOIN jobs j ON j.stage = 'send' AND j.key = CAST(b.id AS text)
 """
 _LIST = text(f"""
     {_COLUMNS}
@@ -74,6 +76,15 @@ class Outbound:
     last_error: str | None
     bounced_at: datetime | None
     bounce_reason: str | None
+    #: How the job stands that sends it, and why it failed last; None when there is none, as after its end.
+    job_state: JobState | None = None
+    job_error: str | None = None
+
+    @property
+    def is_adrift(self) -> bool:
+        """Say whether it is to be sent, but no job will do that by itself."""
+        goes_on = self.job_state not in (None, JobState.BLOCKED, JobState.DEAD)
+        return self.state in (OutboundState.QUEUED, OutboundState.SENDING) and not goes_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +180,6 @@ def _outbound(row: Row[Any]) -> Outbound:
         last_error=row.last_error,
         bounced_at=row.bounced_at,
         bounce_reason=row.bounce_reason,
+        job_state=None if row.job_state is None else JobState(row.job_state),
+        job_error=row.job_error,
     )

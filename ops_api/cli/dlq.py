@@ -19,7 +19,7 @@ from models.enums import Cause
 from models.queries import queue
 from models.queries.summary import database_time
 from ops_api.cli.bells import ring
-from ops_api.cli.options import AsJson, Data, Yes
+from ops_api.cli.options import LARGEST_ID, AsJson, Data, Yes
 from ops_api.cli.output import ago, line_of, print_fields, print_json, print_table, remark, to_stdout
 from ops_api.cli.person import operator
 from ops_api.cli.session import begin, open_runtime, warn_without_workers
@@ -35,7 +35,10 @@ Of: TypeAlias = Annotated[
 Group: TypeAlias = Annotated[
     str | None, typer.Option("--group", help="Only those of a kind of error (see `groups`).", show_default=False)
 ]
-Ids: TypeAlias = Annotated[list[int] | None, typer.Argument(metavar="[ID...]", help="Letters.", show_default=False)]
+Ids: TypeAlias = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="[ID...]", min=1, max=LARGEST_ID, help="Letters.", show_default=False),
+]
 All: TypeAlias = Annotated[bool, typer.Option("--all", help="All that are open.")]
 
 _NONE = "No open dead letters."
@@ -88,7 +91,9 @@ def list_letters(
 
 @app.command()
 def show(
-    letter_id: Annotated[int, typer.Argument(metavar="ID", help="The letter.", show_default=False)],
+    letter_id: Annotated[
+        int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="The letter.", show_default=False)
+    ],
     trace: Annotated[bool, typer.Option("--trace", help="The whole error, and where it was raised.")] = False,
     data: Data = None,
     as_json: AsJson = False,

@@ -38,6 +38,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. What a person can cause is told in one line on stderr."""
+    if (wrong := _no_text(arguments)) is not None:
+        return _complain(f"{wrong[:80]!a} is no text: write arguments in UTF-8, without NUL characters")
     try:
         code = get_command(app).main(list(arguments), prog_name="fieldpost", standalone_mode=False)
     except typer.TyperException as error:
@@ -47,6 +49,16 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _no_text(arguments: Sequence[str]) -> str | None:
+    """Return the first argument that no database or mail could hold; files may be named by any bytes."""
+    takes_files = arguments[:1] == ["parse"]
+    return next((one for one in arguments if "\0" in one or not (takes_files or _is_unicode(one))), None)
+
+
+def _is_unicode(said: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in said)
 
 
 def _usage(error: typer.TyperException) -> int:

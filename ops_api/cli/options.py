@@ -7,6 +7,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+#: The largest id that the database can hold; a larger number is told before it is asked.
+LARGEST_ID = 2**63 - 1
+
 Data: TypeAlias = Annotated[
     Path | None,
     typer.Option(

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection
 
-from models.enums import OutboundState
+from models.enums import JobState, OutboundState
 from models.queries import outbound as reading
 from models.queries import queue
 from models.queries.outbound import Outbound
@@ -87,14 +87,14 @@ def show(outbound_id: Id, data: Data = None, as_json: AsJson = False) -> None:
             ("to", found.recipient), ("through", found.mailbox), ("Message-ID", found.rfc_message_id),
             ("written by", found.created_by), ("queued", ago(found.created_at, now)),
             ("handed over", f"{found.handed_over} times"), ("sent", ago(found.sent_at, now) if found.sent_at else None),
-            ("bounced", found.bounce_reason), ("next", _NEXT[found.state]),
+            ("bounced", found.bounce_reason), ("job", _job(found)), ("next", _next(found)),
         ]
     )  # fmt: skip
 
 
 @app.command()
 def retry(outbound_id: Id, data: Data = None, as_json: AsJson = False) -> None:
-    """Send a message again that failed, or whose fate is unknown: the recipient may get it twice then.
+    """Send a message again that failed, is unknown or got stuck: the recipient may get it twice then.
 
     Example: fieldpost outbound retry 01970f7c-3c5e-7b1a-9a57-0d2f8f3b6a11
 
@@ -144,6 +144,29 @@ def cancel(outbound_id: Id, data: Data = None, as_json: AsJson = False) -> None:
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         replies.cancel(connection, _id(outbound_id), actor=operator())
     _tell(outbound_id, OutboundState.CANCELLED, as_json=as_json)
+
+
+def _job(found: Outbound) -> str | None:
+    """Return how the job stands that sends it, while it is to be sent."""
+    if found.state not in (OutboundState.QUEUED, OutboundState.SENDING):
+        return None
+    return line_of(": ".join(filter(None, (found.job_state or "missing", found.job_error))))
+
+
+def _next(found: Outbound) -> str:
+    if not found.is_adrift:
+        return _NEXT[found.state]
+    if found.job_state is JobState.BLOCKED:
+        why = f"Nothing is sent before {found.mailbox} is mended: see `fieldpost mailbox list`."
+    else:
+        why = f"Its job is {'missing' if found.job_state is None else 'a dead letter'}: it will not go on by itself."
+    if found.state is OutboundState.QUEUED:
+        way = "`fieldpost outbound cancel ID` keeps it from being sent."
+        return f"{why} {way}" if found.job_state is JobState.BLOCKED else f"{why} `outbound retry ID` sends it; {way}"
+    return (
+        f"{why} It may have left: ask the recipient, or look among the sent mail for its Message-ID; then "
+        "`fieldpost outbound settle ID --sent`, or `retry ID`."
+    )
 
 
 def _id(said: str) -> UUID:

@@ -16,7 +16,7 @@ from models.queries import queue
 from models.queries.quarantine import Quarantined
 from models.queries.summary import database_time
 from ops_api.cli.bells import ring
-from ops_api.cli.options import AsJson, Data
+from ops_api.cli.options import LARGEST_ID, AsJson, Data
 from ops_api.cli.output import ago, line_of, print_fields, print_json, print_table, remark, to_stdout
 from ops_api.cli.person import operator
 from ops_api.cli.session import begin, open_runtime, warn_without_workers
@@ -78,7 +78,9 @@ def list_quarantine(
 
 @app.command()
 def show(
-    quarantine_id: Annotated[int, typer.Argument(metavar="ID", help="The message, as listed.", show_default=False)],
+    quarantine_id: Annotated[
+        int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="The message, as listed.", show_default=False)
+    ],
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +104,10 @@ def show(
 
 @app.command()
 def release(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Messages, as listed.", show_default=False)],
+    ids: Annotated[
+        list[int],
+        typer.Argument(metavar="ID...", min=1, max=LARGEST_ID, help="Messages, as listed.", show_default=False),
+    ],
     reason: Reason,
     data: Data = None,
     as_json: AsJson = False,

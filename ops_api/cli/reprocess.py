@@ -19,7 +19,7 @@ from models.queries import queue
 from models.queries import reprocessing as queries
 from models.queries.reprocessing import Difference, Reprocessing
 from ops_api.cli.bells import ring
-from ops_api.cli.options import AsJson, Data, Organization
+from ops_api.cli.options import LARGEST_ID, AsJson, Data, Organization
 from ops_api.cli.output import line_of, print_fields, print_json, print_table, remark
 from ops_api.cli.person import operator
 from ops_api.cli.roles import Crew, workers_for
@@ -37,7 +37,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 _LINE = Line("reprocess", Lane.REPAIR)
 _TELL_EVERY = timedelta(seconds=3)
 
-Id: TypeAlias = Annotated[int, typer.Argument(metavar="ID", help="The repetition.", show_default=False)]
+Id: TypeAlias = Annotated[
+    int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="The repetition.", show_default=False)
+]
 Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait until it needs a person, or is over.")]
 #: Asks for something in a transaction; returns the repetition that is meant.
 Ask = Callable[[Connection], int]

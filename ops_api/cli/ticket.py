@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from models.queries import conversations
 from models.queries.conversations import Conversation, Head
-from ops_api.cli.options import AsJson, Data
+from ops_api.cli.options import LARGEST_ID, AsJson, Data
 from ops_api.cli.output import print_fields, print_json, print_table, remark
 from ops_api.cli.person import operator
 from ops_api.cli.session import begin, open_runtime
@@ -73,7 +73,10 @@ def merge(
 @app.command()
 def split(
     ticket: Ticket,
-    messages: Annotated[list[int], typer.Argument(metavar="MESSAGE...", help="Ids, as `ticket show` lists them.")],
+    messages: Annotated[
+        list[int],
+        typer.Argument(metavar="MESSAGE...", min=1, max=LARGEST_ID, help="Ids, as `ticket show` lists them."),
+    ],
     reason: Reason,
     data: Data = None,
     as_json: AsJson = False,
@@ -99,7 +102,10 @@ def split(
 @app.command()
 def undo(
     ticket: Ticket,
-    number: Annotated[int, typer.Argument(metavar="REGROUPING", help="Its number, as `ticket show` lists it.")],
+    number: Annotated[
+        int,
+        typer.Argument(metavar="REGROUPING", min=1, max=LARGEST_ID, help="Its number, as `ticket show` lists it."),
+    ],
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from models.enums import OutboundKind, OutboundState, SendIdentityStatus
+from models.enums import JobState, OutboundKind, OutboundState, SendIdentityStatus
 from models.queries import outbound
 from ops_api.answers import Refusal
 from ops_api.dependencies import OwnTicket, Provided, SignedIn, Transaction
@@ -100,6 +100,7 @@ class OutboundAnswer(BaseModel):
     last_error: str | None
     bounced_at: datetime | None
     bounce_reason: str | None
+    job_state: JobState | None = Field(description="Of the job that sends it; null when there is none.")
 
 
 class OutboundMessages(BaseModel):
@@ -193,7 +194,7 @@ def list_outbound(
 
 @router.post("/outbound/{outbound_id}/retry")
 def retry(outbound_id: UUID, session: SignedIn, connection: Transaction) -> DecidedAnswer:
-    """Send a message again that failed or whose fate is unknown; whoever asks answers for a second copy."""
+    """Send a message again that failed, is unknown or got stuck; whoever asks answers for a second copy."""
     _own(connection, session.org_id, outbound_id)
     replies.retry(connection, outbound_id, actor=session.email, org_id=session.org_id)
     return DecidedAnswer(outbound_id=outbound_id, state=OutboundState.QUEUED)

@@ -140,7 +140,7 @@ def show(
     run: Own,
     connection: Transaction,
     services: Provided,
-    field: Annotated[str | None, Query(max_length=64, description="Only what differs in it.")] = None,
+    field: Annotated[str | None, Query(pattern="^[a-z_]{1,64}$", description="Only what differs in it.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Cursor = None,
 ) -> DetailAnswer:

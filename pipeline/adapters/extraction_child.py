@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import resource
 import struct
 import sys
@@ -22,21 +23,29 @@ CPU_SECONDS = 10
 PAGES = 200
 #: Characters; the rest of a longer document is not read.
 TEXT_LIMIT = 200_000
+#: Said when it has its limits and waits for documents.
+READY = b"ready\n"
 #: Before each content and each answer: its length.
 LENGTH = struct.Struct(">Q")
 DONE, FAILED = b"+", b"-"
+#: Bytes; no answer is longer.
+ANSWER_LIMIT = 1 + 4 * TEXT_LIMIT
 
 
 def main() -> None:
     """Answer each content with a byte that says whether it was read, and its text in UTF-8."""
     logging.disable(logging.CRITICAL)
+    target = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not stand between answers
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
+    target.write(READY)
+    target.flush()
     while (head := sys.stdin.buffer.read(LENGTH.size)) and len(head) == LENGTH.size:
         (length,) = LENGTH.unpack(head)
         _allow_time()
-        _answer(sys.stdout.buffer, _read(sys.stdin.buffer.read(length)))
+        _answer(target, _read(sys.stdin.buffer.read(length)))
 
 
 def _answer(out: BinaryIO, answer: bytes) -> None:

@@ -63,7 +63,7 @@ class GmailSender:
 
     def send(self, mail: Outgoing) -> Handed:
         """Hand over once; an answer that was lost, and an error of the server, leave doubt."""
-        once = _OneShot(lambda: self._clock.monotonic() <= mail.begin_by)
+        once = _OneShot(lambda: not mail.begin_by.is_over(self._clock))
         body = {"raw": base64.urlsafe_b64encode(mail.raw).decode("ascii")}
         request = self._calls.messages.send(userId="me", body=body)
         try:
@@ -77,17 +77,25 @@ class GmailSender:
         return Handed(HandOver.ACCEPTED, provider_id=provider_id)
 
     def find(self, mail: Outgoing) -> tuple[Finding, str | None]:
-        """Look by the Message-ID, then by our own header through what was sent since."""
+        """Look by the Message-ID, then by our own header through what was sent since.
+
+        A search may not know yet what was sent just now; the plain list of a label does.
+        """
         self._check_owner()
-        found, _ = self._listed(f"rfc822msgid:{mail.message_id.strip('<>')}", 1)
+        found, _ = self._listed(1, q=f"rfc822msgid:{mail.message_id.strip('<>')}")
         if found:
             return Finding.THERE, found[0]
         since = math.floor((mail.since - _MARGIN).timestamp())
-        sent, has_more = self._listed(f"in:sent after:{since}", _MOST_LOOKED_AT)
-        for provider_id in sent:
-            if self._proof_of(provider_id) == mail.proof:
+        sent, is_cut = self._listed(_MOST_LOOKED_AT, q=f"in:sent after:{since}")
+        newest, has_more = self._listed(_MOST_LOOKED_AT, labelIds=["SENT"])
+        for provider_id in dict.fromkeys((*sent, *newest)):
+            proof, sent_at = self._copy(provider_id)
+            if proof == mail.proof:
                 return Finding.THERE, provider_id
-        return (Finding.UNSURE if has_more else Finding.NOT_THERE), None
+            if provider_id not in sent and sent_at < since:
+                has_more = False  # The list has the newest first.
+                break
+        return (Finding.UNSURE if is_cut or has_more else Finding.NOT_THERE), None
 
     def allowed(self) -> Mapping[str, bool]:
         """Return the send-as addresses of Gmail's settings; one that Gmail made itself needs no proof."""
@@ -108,16 +116,17 @@ class GmailSender:
             raise doubted("getProfile", text, self._clock.now())
         self._owner_is_known = True
 
-    def _listed(self, query: str, limit: int) -> tuple[list[str], bool]:
-        options = {"q": query, "maxResults": limit, "includeSpamTrash": True}
+    def _listed(self, limit: int, **query: Any) -> tuple[list[str], bool]:
+        options = {**query, "maxResults": limit, "includeSpamTrash": True}
         return self._calls.call("messages.list", self._calls.messages.list(userId="me", **options), _page)
 
-    def _proof_of(self, provider_id: str) -> str | None:
+    def _copy(self, provider_id: str) -> tuple[str | None, float]:
+        """Return the proof that a sent mail carries, and when it was sent (Unix time)."""
         options = {"id": provider_id, "format": "metadata", "metadataHeaders": [PROOF_HEADER]}
         try:
             return self._calls.call("messages.get", self._calls.messages.get(userId="me", **options), _proof)
         except Gone:
-            return None
+            return None, math.inf
 
 
 class _NotNow(OSError):
@@ -186,10 +195,11 @@ def _page(answer: Answer) -> tuple[list[str], bool]:
     return [str(message["id"]) for message in answer.get("messages", ())], "nextPageToken" in answer
 
 
-def _proof(answer: Answer) -> str | None:
+def _proof(answer: Answer) -> tuple[str | None, float]:
     headers = answer.get("payload", {}).get("headers", ())
     values = [str(each["value"]) for each in headers if str(each["name"]).lower() == PROOF_HEADER.lower()]
-    return values[0].strip() if values else None
+    sent_at = int(answer["internalDate"]) / 1000 if "internalDate" in answer else math.inf
+    return (values[0].strip() if values else None), sent_at
 
 
 def _allowed(answer: Answer) -> dict[str, bool]:

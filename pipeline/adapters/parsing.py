@@ -19,8 +19,8 @@ from pipeline.adapters.parsing_answer import LENGTH, READY, Answer, Outcome
 from pipeline.core import mime
 from pipeline.core.mime import Parsed
 from pipeline.core.suspicion import is_suspicious
-from pipeline.runtime.errors import ParserDied, Transient
-from pipeline.runtime.settings import environment
+from pipeline.runtime.errors import ParserDied, ReaderBusy, Transient
+from pipeline.runtime.settings import harmless_environment
 
 CHILD = "pipeline.adapters.parsing_child"
 _ANSWER = TypeAdapter(Answer)
@@ -51,27 +51,35 @@ class IsolatingParser:
         self._turn = threading.Lock()
         self._child: _Child | None = None
 
-    def parse(self, raw: bytes, *, isolated: bool = False) -> Parsed:
+    def parse(self, raw: bytes, *, isolated: bool = False, patience: timedelta | None = None) -> Parsed:
         """Return what is understood of a mail; `isolated` has it read in the child whatever it looks like.
 
-        Raises `mime.Unreadable` for an empty mail, `ParserDied` when the child died of it, and `Transient` when no
-        child can be started.
+        Raises `mime.Unreadable` for an empty mail, `ParserDied` when the child died of it, `ReaderBusy` when it has
+        others to read for longer than `patience`, and `Transient` when no child can be started.
         """
         if not isolated and not is_suspicious(raw):
             return mime.parse(raw)
-        with self._turn:
-            child = self._child or _Child(self._module, self._limits)
-            self._child = None
-            answer = child.ask(raw)
-            if answer.is_last:
-                child.close()
-            else:
-                self._child = child
+        if not self._turn.acquire(timeout=-1 if patience is None else patience.total_seconds()):
+            raise ReaderBusy("other mail is read apart for longer than this one can wait")
+        try:
+            answer = self._ask(raw)
+        finally:
+            self._turn.release()
         if answer.outcome is Outcome.UNREADABLE:
             raise mime.Unreadable(answer.said)
         if answer.parsed is None:
             raise ParserDied(f"reading it alone failed: {answer.said}")
         return answer.parsed
+
+    def _ask(self, raw: bytes) -> Answer:
+        child = self._child or _Child(self._module, self._limits)
+        self._child = None
+        answer = child.ask(raw)
+        if answer.is_last:
+            child.close()
+        else:
+            self._child = child
+        return answer
 
     def close(self) -> None:
         """End the child; waits for a mail that it is reading."""
@@ -109,7 +117,7 @@ class _Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=_harmless_environment(),
+                env=harmless_environment(),
                 start_new_session=True,
             )
         except OSError as error:
@@ -190,8 +198,3 @@ class _Child:
         if code == -signal.SIGXCPU:
             return f"used more than {self._limits.cpu.total_seconds():g} s of CPU"
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-def _harmless_environment() -> dict[str, str]:
-    """Return this process's environment without its settings, among which are secrets."""
-    return {name: value for name, value in environment().items() if not name.upper().startswith("FIELDPOST_")}

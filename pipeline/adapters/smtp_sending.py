@@ -25,6 +25,7 @@ PORTS = {"tls": 465, "starttls": 587, "none": 25}
 _SECONDS, _LAST_SECONDS = 20.0, 60.0
 _SENT = "SENT"
 _SHOWN = 300
+_GOES_AWAY = 421
 _LONE_DOT = re.compile(rb"^\.", re.MULTILINE)
 #: What the library, the network and the token endpoint raise.
 _TROUBLE = (smtplib.SMTPException, OSError, GoogleAuthError, FieldpostError, ValueError)
@@ -89,7 +90,7 @@ class SmtpSender:
         self._on_call, self._tls = on_call, tls
 
     def send(self, mail: Outgoing) -> Handed:
-        """Hand over once, to all recipients or none; only a lost answer to the end of the data leaves doubt."""
+        """Hand over once, to all or none; only a lost or strange answer to the end of the data leaves doubt."""
         handed = self._send(mail)
         if self._on_call is not None:
             self._on_call("smtp.send", handed.how.value, 0)
@@ -100,7 +101,7 @@ class SmtpSender:
         try:
             with self._session() as smtp:
                 _transmit(smtp, mail)
-                if self._clock.monotonic() > mail.begin_by:
+                if mail.begin_by.is_over(self._clock):
                     return Handed(HandOver.LATER, "the time to begin is over")
                 may_have_left = True
                 code, said = _end_of_data(smtp)
@@ -111,10 +112,7 @@ class SmtpSender:
         except _TROUBLE as error:
             how = HandOver.DOUBTFUL if may_have_left else HandOver.LATER
             return Handed(how, f"SMTP {self._server.host}: {_short(error)}")
-        if 200 <= code < 300:
-            return Handed(HandOver.ACCEPTED, _short(said.decode("utf-8", "replace")))
-        refused = _Refused("end of data", code, said)
-        return Handed(HandOver.REFUSED if refused.is_final else HandOver.LATER, _short(refused))
+        return _at_the_end(code, said)
 
     def find(self, mail: Outgoing) -> tuple[Finding, str | None]:
         """Look for the Message-ID in the folders of sent mail."""
@@ -188,6 +186,19 @@ def _end_of_data(smtp: smtplib.SMTP) -> tuple[int, bytes]:
         smtp.sock.settimeout(_LAST_SECONDS)
     smtp.send(b".\r\n")
     return smtp.getreply()
+
+
+def _at_the_end(code: int, said: bytes) -> Handed:
+    """Return what the answer to the end of the data says; one that says neither yes nor no leaves doubt.
+
+    So does 421, which a server that goes away may give to anything, whatever it did with the mail (RFC 5321, 3.8).
+    """
+    if 200 <= code < 300:
+        return Handed(HandOver.ACCEPTED, _short(said.decode("utf-8", "replace")))
+    refused = _Refused("end of data", code, said)
+    if code == _GOES_AWAY or not 400 <= code < 600:
+        return Handed(HandOver.DOUBTFUL, _short(refused))
+    return Handed(HandOver.REFUSED if refused.is_final else HandOver.LATER, _short(refused))
 
 
 def _expect(step: str, answer: tuple[int, bytes]) -> None:

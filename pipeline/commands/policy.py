@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -12,8 +13,12 @@ from sqlalchemy import Connection, text
 from pipeline.core.policies import SETTINGS, OrganizationPolicy
 from pipeline.runtime.errors import UserError
 
-_LOCK = text("SELECT policy FROM organizations WHERE id = :org FOR UPDATE")
+_READ = text("SELECT policy FROM organizations WHERE id = :org")
+#: No stronger: rows that refer to the organization are written all the time.
+_LOCK = text("SELECT policy FROM organizations WHERE id = :org FOR NO KEY UPDATE")
 _SET = text("UPDATE organizations SET policy = CAST(:policy AS jsonb) WHERE id = :org")
+#: Controls but for tab and line ends, and lone surrogates; PostgreSQL keeps no NUL either.
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _EVENT = text("""
     INSERT INTO events (org_id, kind, actor, data) VALUES (:org, 'policy.changed', :actor, CAST(:data AS jsonb))
 """)
@@ -21,7 +26,7 @@ _EVENT = text("""
 
 def policy_settings(connection: Connection, org_id: UUID) -> dict[str, Any]:
     """Return every setting with the value in force: what was set, else the default."""
-    stored: Mapping[str, Any] = connection.execute(_LOCK, {"org": org_id}).scalar_one()
+    stored: Mapping[str, Any] = connection.execute(_READ, {"org": org_id}).scalar_one()
     return {name: stored.get(name, setting.default) for name, setting in SETTINGS.items()}
 
 
@@ -50,3 +55,5 @@ def _check(name: str, value: Any) -> None:
         raise UserError(f"there is no setting {name!r}; known: {', '.join(SETTINGS)}")
     if value is not None and not setting.fits(value):
         raise UserError(f"{name} is {setting.shape}, not {orjson.dumps(value).decode()[:100]}")
+    if any(_UNWRITABLE.search(one) for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)):
+        raise UserError(f"{name} holds a control character, which no mail may hold: take it out")

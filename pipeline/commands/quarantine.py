@@ -21,11 +21,12 @@ _RELEASE = text("""
         SELECT q.org_id, q.occurrence_id, o.message_id FROM quarantines q JOIN occurrences o ON o.id = q.occurrence_id
          WHERE q.id = ANY(CAST(:ids AS bigint[])) AND q.released_at IS NULL
            AND (CAST(:org AS uuid) IS NULL OR q.org_id = :org)
+    ), sightings AS (
+        SELECT org_id, occurrence_id FROM asked
+        UNION SELECT a.org_id, r.occurrence_id FROM asked a JOIN occurrence_recipients r ON r.message_id = a.message_id
     ), chosen AS (
-        SELECT q.id FROM quarantines q JOIN occurrences o ON o.id = q.occurrence_id
+        SELECT q.id FROM quarantines q JOIN sightings s ON s.occurrence_id = q.occurrence_id AND s.org_id = q.org_id
          WHERE q.released_at IS NULL
-           AND EXISTS (SELECT FROM asked a WHERE a.org_id = q.org_id
-                          AND (a.occurrence_id = q.occurrence_id OR a.message_id = o.message_id))
          ORDER BY q.id FOR UPDATE OF q
     ), freed AS (
         UPDATE quarantines SET released_at = now(), released_by = :actor, released_reason = :reason

@@ -110,14 +110,13 @@ def split_ticket(
     chosen = sorted(set(message_ids))
     if not chosen or not set(chosen) < set(all_ids):
         raise UserError(f"name some of the {len(all_ids)} messages of {ticket.code}, not all of them")
-    staying = [message_id for message_id in all_ids if message_id not in set(chosen)]
-    own = stitching.digests(connection, org_id, chosen) - stitching.digests(connection, org_id, staying)
     code = ticket_codes.ticket_code(secrets.token_bytes(ticket_codes.CODE_BYTES))
     new_id: UUID = connection.execute(_NEW_ID).scalar_one()
     regrouping_id = regrouping.split(
         connection, org_id, ticket.ticket_id, (new_id, code),
-        message_ids=chosen, digests=sorted(own), actor=actor, reason=reason,
+        message_ids=chosen, actor=actor, reason=reason,
     )  # fmt: skip
+    stitching.rekey(connection, org_id, [ticket.ticket_id, new_id])
     data = {"regrouping_id": regrouping_id, "messages": chosen, "reason": reason}
     told = {ticket.ticket_id: {**data, "new": code}, new_id: {**data, "from": ticket.code}}
     _tell(connection, org_id, told, "ticket.split", actor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,15 +21,40 @@ from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
 from pipeline.runtime.outgoing import STAGE, Intent, intend
 
+#: So long after a mail was handed over nobody can still be sending it: a person may decide, whatever its job does.
+ADRIFT = timedelta(minutes=5)
+
 _JOB = text("SELECT id FROM jobs WHERE stage = :stage AND key = :key")
 _LOCK = text("""
-    SELECT b.id, b.org_id, b.mailbox_id, b.message_id, b.state, b.handed_over, l.ticket_id
-      FROM outbound b LEFT JOIN ticket_messages l ON l.message_id = b.message_id
+    SELECT b.id, b.org_id, b.mailbox_id, b.message_id, b.kind, b.state, b.handed_over, l.ticket_id,
+           b.state = 'sending' AND b.handed_over_at < now() - make_interval(secs => :patience) AS is_adrift,
+           b.state = 'queued' AND (j.id IS NULL OR j.state = 'dead') AS is_stranded,
+           coalesce(j.args, '{}') ? 'headers'
+             OR EXISTS (SELECT FROM blobs x WHERE x.org_id = b.org_id AND x.kind = 'raw' AND x.sha256 = m.raw_sha256)
+             AS has_marks
+      FROM outbound b
+      JOIN messages m ON m.id = b.message_id
+      LEFT JOIN ticket_messages l ON l.message_id = b.message_id
+      LEFT JOIN jobs j ON j.stage = 'send' AND j.key = CAST(b.id AS text)
      WHERE b.id = :id AND (CAST(:org AS uuid) IS NULL OR b.org_id = :org) FOR UPDATE OF b
 """)
 #: How often it was handed over counts anew, and nothing is waited for.
 _RETRY = text("""
     UPDATE outbound SET state = 'queued', handed_over = 0, handed_over_at = NULL, last_error = NULL WHERE id = :id
+""")
+#: Its job, wherever it got stuck, goes on at once; where it was buried, its dead letter is answered by that.
+_WAKE = text("""
+    WITH awake AS (
+        UPDATE jobs SET state = 'ready', run_at = now(), failures = 0, crashes = 0, is_suspect = false,
+                        is_wanted = false
+         WHERE stage = :stage AND key = :key AND state IN ('waiting', 'blocked', 'held', 'dead')
+        RETURNING id, lane
+    ), answered AS (
+        UPDATE dead_letters SET resolution = 'replayed', resolved_at = now(), resolved_by = :actor,
+                                resolved_reason = :reason
+          FROM awake WHERE dead_letters.job_id = awake.id AND dead_letters.resolution IS NULL
+    )
+    SELECT lane FROM awake
 """)
 _SETTLE = text("UPDATE outbound SET state = 'sent', sent_at = now(), last_error = NULL WHERE id = :id")
 _CANCEL = text("UPDATE outbound SET state = 'cancelled' WHERE id = :id")
@@ -45,7 +71,8 @@ _TICKET = text("""
 _ASKED = text("""
     SELECT coalesce((SELECT address FROM message_addresses WHERE message_id = m.id AND role = 'reply_to'
                       ORDER BY position LIMIT 1), m.from_address) AS address, m.subject,
-           (SELECT o.mailbox_id FROM occurrences o WHERE o.message_id = m.id ORDER BY o.id LIMIT 1) AS mailbox_id
+           (SELECT o.mailbox_id FROM occurrence_recipients r JOIN occurrences o ON o.id = r.occurrence_id
+             WHERE r.message_id = m.id ORDER BY o.id LIMIT 1) AS mailbox_id
       FROM ticket_messages l JOIN messages m ON m.id = l.message_id
      WHERE l.ticket_id = :ticket AND m.direction = 'inbound' AND m.machine IS NULL
      ORDER BY m.received_at DESC, m.id DESC LIMIT 1
@@ -142,18 +169,30 @@ def suggested(connection: Connection, ticket: str, sender: str | None = None, *,
 
 
 def retry(connection: Connection, outbound_id: UUID, *, actor: str, org_id: UUID | None = None) -> frozenset[Line]:
-    """Send a message (again) that failed or whose fate is unknown: a person answers for a second copy."""
-    row = _held(connection, outbound_id, org_id, (OutboundState.UNKNOWN, OutboundState.FAILED), "sent again")
+    """Send a message (again) that failed or whose fate is unknown: a person answers for a second copy.
+
+    So may one be that was handed over `ADRIFT` ago and is still not known to have left, and a queued one that no job
+    will send. Raises `UserError` for any other, and for an automatic mail whose marks against loops are lost.
+    """
+    states = (OutboundState.UNKNOWN, OutboundState.FAILED)
+    row = _held(connection, outbound_id, org_id, states, "sent again", stuck=("is_adrift", "is_stranded"))
+    if row.kind != OutboundKind.REPLY and not row.has_marks:
+        raise UserError(
+            "the headers that mark this automatic mail were never stored, and without them it could begin a loop: "
+            "write a reply instead"
+        )
     connection.execute(_RETRY, {"id": outbound_id})
     _note(connection, row, "outbound.retried", actor)
-    return frozenset(ledger.put(connection, [_step(row)]))
+    return _wake(connection, row, actor) | ledger.put(connection, [_step(row)])
 
 
 def settle(connection: Connection, outbound_id: UUID, *, actor: str, org_id: UUID | None = None) -> None:
-    """Note that a message whose fate is unknown did leave, as a person found out."""
-    row = _held(connection, outbound_id, org_id, (OutboundState.UNKNOWN,), "settled")
+    """Note that a message whose fate is unknown, or was for `ADRIFT`, did leave, as a person found out."""
+    row = _held(connection, outbound_id, org_id, (OutboundState.UNKNOWN,), "settled", stuck=("is_adrift",))
     connection.execute(_SETTLE, {"id": outbound_id})
     _note(connection, row, "outbound.sent", actor)
+    # Its job finds nothing left to do, and ends.
+    _wake(connection, row, actor)
 
 
 def cancel(connection: Connection, outbound_id: UUID, *, actor: str, org_id: UUID | None = None) -> None:
@@ -161,18 +200,35 @@ def cancel(connection: Connection, outbound_id: UUID, *, actor: str, org_id: UUI
     row = _held(connection, outbound_id, org_id, (OutboundState.QUEUED,), "cancelled")
     connection.execute(_CANCEL, {"id": outbound_id})
     _note(connection, row, "outbound.cancelled", actor)
+    _wake(connection, row, actor)
 
 
 def _held(
-    connection: Connection, outbound_id: UUID, org_id: UUID | None, states: Sequence[OutboundState], done: str
+    connection: Connection,
+    outbound_id: UUID,
+    org_id: UUID | None,
+    states: Sequence[OutboundState],
+    done: str,
+    *,
+    stuck: Sequence[str] = (),
 ) -> Row[Any]:
-    row = connection.execute(_LOCK, {"id": outbound_id, "org": org_id}).one_or_none()
+    """Lock a message that stands in one of `states`, or is `stuck` as one of these columns says."""
+    values = {"id": outbound_id, "org": org_id, "patience": ADRIFT.total_seconds()}
+    row = connection.execute(_LOCK, values).one_or_none()
     if row is None:
         raise UserError(f"there is no outbound message {outbound_id}")
-    if row.state not in states:
-        allowed = " or ".join(states)
-        raise UserError(f"the message is {row.state}; only one that is {allowed} can be {done}")
-    return row
+    if row.state in states or any(getattr(row, column) for column in stuck):
+        return row
+    if row.state == OutboundState.SENDING and stuck:
+        minutes = ADRIFT // timedelta(minutes=1)
+        raise UserError(f"the message is sending; it can be {done} {minutes} minutes after it was handed over")
+    allowed = " or ".join(states)
+    raise UserError(f"the message is {row.state}; only one that is {allowed} can be {done}")
+
+
+def _wake(connection: Connection, row: Row[Any], actor: str) -> frozenset[Line]:
+    values = {"stage": STAGE, "key": str(row.id), "actor": actor, "reason": "decided about the message itself"}
+    return frozenset(Line(STAGE, Lane(lane)) for lane in connection.execute(_WAKE, values).scalars())
 
 
 def _note(connection: Connection, row: Row[Any], kind: str, actor: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,7 @@ from email.utils import format_datetime
 from textwrap import wrap
 
 from pipeline.core.addresses import NAME_LENGTH
-from pipeline.core.text import clean, one_line, plain_lines
+from pipeline.core.text import clean, normalised, one_line, plain_lines
 
 #: Contract 001, `POST /tickets/{id}/reply`.
 MOST_TO, MOST_CC, SUBJECT_LENGTH, BODY_LENGTH = 50, 50, 998, 100_000
@@ -226,4 +225,4 @@ def _is_plain(value: str) -> bool:
 
 def _normal(value: str) -> str:
     """Return text as a reader of the mail will have it: composed characters, no NUL, no lone surrogates."""
-    return unicodedata.normalize("NFC", clean(value))
+    return normalised(clean(value))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-from pipeline.core.text import clean
+from pipeline.core.text import clean, normalised
 
 NAME_LENGTH = 150
 _EXTENSION_LENGTH = 20
@@ -43,7 +42,7 @@ def display_name(name: str) -> str:
 
     The extension survives the cut. The answer is "" when nothing harmless is left.
     """
-    visible = unicodedata.normalize("NFC", clean(_HIDDEN.sub("", name)))
+    visible = normalised(clean(_HIDDEN.sub("", name)))
     base = " ".join(_FOLDERS.split(visible.rstrip("\\/: "))[-1].split()).strip(". ") if visible else ""
     if len(base) <= NAME_LENGTH:
         return base

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from pipeline.core.moments import LONG_AGO, Moment
+
 
 class HandOver(StrEnum):
     """How handing a mail to its provider ended; only `DOUBTFUL` leaves open whether it left."""
@@ -44,5 +46,5 @@ class Outgoing:
     recipients: tuple[str, ...]
     #: When it was first marked as handed over.
     since: datetime
-    #: On the monotonic clock: a sender that has not begun to transmit by then must not begin, for another may.
-    begin_by: float = 0.0
+    #: A sender that has not begun to transmit by then must not begin, for another may.
+    begin_by: Moment = LONG_AGO

@@ -14,7 +14,8 @@ _VALUE_LENGTH = 2_000
 
 _BRACKETED = re.compile(r"<([^<>]*)>")
 _NAME = re.compile(r"[^\s<>\"(),;:\\]+")
-_ADDRESS = re.compile(r"[^\s<>\"(),;:\\@]+@[^\s<>\"(),;:\\@]+")
+# Possessive, and never begun inside a word that was tried: else a long word without @ is quadratic.
+_ADDRESS = re.compile(r"(?<![^\s<>\"(),;:\\@])[^\s<>\"(),;:\\@]++@[^\s<>\"(),;:\\@]++")
 
 
 def list_id(fields: Fields) -> str | None:

@@ -16,12 +16,15 @@ from datetime import timedelta
 from itertools import pairwise
 
 from models.enums import MachineKind
+from pipeline.core.answered import Had
 
 LOOP_HEADER = "X-Fieldpost-Loop"
 #: More steps from desk to desk are a circle (reliability, section 4).
 MOST_HOPS = 3
 #: How far back automatic answers to one sender are counted.
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+#: A domain that is one customer's own is answered this many times as often as one of its people.
+DOMAIN_SHARE = 4
 #: A ticket whose two sides answered each other more often than this within that time is answered by machines.
 MOST_TURNS, TURN_WINDOW = 10, timedelta(minutes=10)
 #: Mail that lay longer than this is not told "we have it".
@@ -111,23 +114,32 @@ class Asked:
     is_ours: bool
     #: How long ago it came.
     age: timedelta
-    #: Automatic answers that its sender had within the last hour and day.
-    in_hour: int
-    in_day: int
+    had: Had
 
 
-def why_unanswered(asked: Asked, *, per_hour: int, per_day: int) -> str | None:
-    """Return why a message gets no automatic answer, None when it gets one (RFC 3834, section 2)."""
+def why_unanswered(asked: Asked, *, per_hour: int, per_day: int, in_all: int) -> str | None:
+    """Return why a message gets no automatic answer, None when it gets one (RFC 3834, section 2).
+
+    A sender gets `per_hour` and `per_day`, a domain `DOMAIN_SHARE` times as many, everybody together `in_all` an hour.
+    """
+    had = asked.had
     reasons = (
         (not asked.sender, "it names no sender"),
         (asked.machine is not None, "a machine wrote it"),
         (asked.asks_for_none, "its sender asks for no automatic answer"),
         (asked.is_ours, "it comes from an address of ours"),
         (asked.age > FRESH, "it is older than a day"),
-        (asked.in_hour >= per_hour, f"its sender had {asked.in_hour} automatic answers within the hour"),
-        (asked.in_day >= per_day, f"its sender had {asked.in_day} automatic answers within the day"),
+        (had.person_in_hour >= per_hour, _had("its sender", had.person_in_hour, "hour")),
+        (had.person_in_day >= per_day, _had("its sender", had.person_in_day, "day")),
+        (had.domain_in_hour >= per_hour * DOMAIN_SHARE, _had("its domain", had.domain_in_hour, "hour")),
+        (had.domain_in_day >= per_day * DOMAIN_SHARE, _had("its domain", had.domain_in_day, "day")),
+        (had.all_in_hour >= in_all, _had("everybody together", had.all_in_hour, "hour")),
     )
     return next((reason for holds, reason in reasons if holds), None)
+
+
+def _had(who: str, answers: int, within: str) -> str:
+    return f"{who} had {answers} automatic answers within the {within}"
 
 
 def why_answers_back(

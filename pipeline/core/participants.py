@@ -19,6 +19,8 @@ _PUBLIC = """
 """
 #: Domains that many strangers share: there the whole address is the person, elsewhere the domain is.
 PUBLIC_DOMAINS = frozenset(_PUBLIC.split())
+#: Stands for all of us: our mailboxes, sending addresses and domains. One word, so that a new mailbox changes no key.
+US = "us"
 #: Stands for the readers of a message that names none.
 NOBODY_NAMED = "nobody"
 
@@ -34,11 +36,12 @@ def token(address: str) -> str:
     return f"@{domain}"
 
 
-def people(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Return the distinct tokens of addresses, in order."""
-    return tuple(dict.fromkeys(token(address) for address in addresses if address))
+def people(addresses: Iterable[str], own: Collection[str]) -> tuple[str, ...]:
+    """Return the distinct tokens of addresses, in order; those among `own` are us."""
+    found = (token(address) for address in addresses if address)
+    return tuple(dict.fromkeys(US if one in own else one for one in found))
 
 
-def outside(tokens: Iterable[str], own: Collection[str]) -> tuple[str, ...]:
-    """Return the tokens that are none of our own mailboxes': everybody who writes to us has those."""
-    return tuple(found for found in tokens if found not in own)
+def outside(tokens: Iterable[str]) -> tuple[str, ...]:
+    """Return the tokens that are not us: everybody who writes to us has us."""
+    return tuple(found for found in tokens if found != US)

@@ -18,6 +18,7 @@ ACKNOWLEDGEMENT = (
     "This is an automatic answer; no further one follows in this conversation."
 )
 _LONGEST = 5_000
+_MOST_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "acknowledgement": Setting("text", ACKNOWLEDGEMENT, "The words they are told; {code} is the ticket's code."),
         "automatic_answers_per_hour": Setting("a whole number", 5, "How many of those one sender gets at most."),
         "automatic_answers_per_day": Setting("a whole number", 20, "The same within a day."),
+        "automatic_answers_in_all": Setting(
+            "a whole number", 500, "How many leave within an hour at most, to anybody."
+        ),
     }
 )
 
@@ -71,6 +75,8 @@ class OrganizationPolicy:
     acknowledgement: str
     automatic_answers_per_hour: int
     automatic_answers_per_day: int
+    #: How often within an hour, whoever it is told.
+    automatic_answers_in_all: int
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> OrganizationPolicy:
@@ -81,15 +87,23 @@ class OrganizationPolicy:
                 auto_dispatch=bool(stored.get("auto_dispatch", True)),
                 min_confidence=float(stored.get("min_confidence", 0.65)),
                 min_priority=int(stored.get("min_priority", 65)),
-                reopen_after=timedelta(days=float(stored.get("reopen_after_days", 7))),
+                reopen_after=_reopen_after(stored),
             ),
             subject_window=_days(stored.get("subject_window_days")),
             acknowledge=bool(stored.get("acknowledge", False)),
             acknowledgement=_words(stored.get("acknowledgement") or ACKNOWLEDGEMENT),
             automatic_answers_per_hour=_between(stored, "automatic_answers_per_hour", 5, 100),
             automatic_answers_per_day=_between(stored, "automatic_answers_per_day", 20, 1_000),
+            automatic_answers_in_all=_between(stored, "automatic_answers_in_all", 500, 100_000),
             own_domains=tuple(str(domain).lower().lstrip("@") for domain in stored.get("own_domains", ())),
         )
+
+
+def _reopen_after(stored: Mapping[str, Any]) -> timedelta:
+    days = float(stored.get("reopen_after_days", 7))
+    if not 0 <= days <= _MOST_DAYS:
+        raise ValueError(f"reopen_after_days must be between 0 and {_MOST_DAYS}, not {days:g}")
+    return timedelta(days=days)
 
 
 def _days(stored: object) -> timedelta | None:

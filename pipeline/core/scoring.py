@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from models.enums import GridStress, RecommendedAction, RootCause, SignalStatus, TriageMode
+from pipeline.core.text import normalised
 
 
 class Reason(StrEnum):
@@ -142,7 +142,7 @@ def verification_tasks(cases: Iterable[Case]) -> list[VerificationTask]:
 
 def asset_key(asset: str) -> str:
     """Return what all spellings of one asset id share: lower case, runs of other characters as one underscore."""
-    folded = unicodedata.normalize("NFKC", asset).casefold()
+    folded = normalised(asset, "NFKC").casefold()
     return _GAPS.sub("_", folded).strip("_") or "unknown"
 
 

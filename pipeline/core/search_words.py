@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from pipeline.core.text import normalised
 
 #: A longer word is searched by its beginning.
 LONGEST_WORD = 64
@@ -34,8 +35,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     # Folding the case may give composed characters again.
-    open_form = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", _plain(text)).casefold())
-    return unicodedata.normalize("NFC", _plain(_MARKS.sub("", open_form)))
+    open_form = normalised(normalised(_plain(text), "NFKD").casefold(), "NFKD")
+    return normalised(_plain(_MARKS.sub("", open_form)))
 
 
 def _plain(text: str) -> str:

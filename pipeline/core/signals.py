@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
@@ -12,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from models.enums import SignalStatus
+from pipeline.core.text import normalised
 
 #: Stored with every extraction; to be raised whenever a list or a rule below changes what is extracted.
 RULES_VERSION = "1"
@@ -170,7 +170,7 @@ def _folded(text: str) -> str:
 
 
 def _words(label: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(_folded(unicodedata.normalize("NFC", label))))
+    return tuple(_WORD.findall(_folded(normalised(label))))
 
 
 def _is_usable(words: tuple[str, ...]) -> bool:

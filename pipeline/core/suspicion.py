@@ -9,7 +9,7 @@ _LINES = 500_000
 _DASHED = 500
 _MULTIPARTS = 20
 #: From here on a mail takes noticeable memory, so one at a time is read (reliability, section 4).
-_HEAVY = 10 * 1_048_576
+HEAVY = 10 * 1_048_576
 
 
 def is_suspicious(raw: bytes) -> bool:
@@ -21,7 +21,7 @@ def is_suspicious(raw: bytes) -> bool:
     if len(raw) <= _SMALL:
         return False
     return (
-        len(raw) > _HEAVY
+        len(raw) > HEAVY
         or not _has_short_header(raw)
         or raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n") > _LINES
         or _is_crowded(raw)

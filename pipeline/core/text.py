@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Literal
+
+Form = Literal["NFC", "NFKC", "NFKD"]
 
 TEXT_LIMIT = 1_048_576  # characters; what a full text index and a reader can still use
 SNIPPET_LENGTH = 280
 
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+#: A character is followed by at most so many marks (UAX #15, section 13: no language has more).
+_MOST_MARKS = 30
+_JOINER = "\u034f"
+# No mark is a letter or digit, but for two that `normalised` replaces: this finds every run of more than thirty.
+_PERHAPS_MARKS = re.compile(rf"[^\w\x00-\u02ff]{{{_MOST_MARKS + 1},}}+")
+#: Marks by their decomposition alone.
+_OTHER_MARKS = frozenset("\u0f73\u0f75\u0f81")
 _PREFIXES = re.compile(r"(?:(?:re|fwd?|aw|sv) ?(?:\[ ?\d+ ?\]|\( ?\d+ ?\))? ?[:\uff1a] ?)+", re.IGNORECASE)
 
 _UNLABELLED = frozenset({"", "us-ascii", "ascii", "unknown-8bit", "x-unknown", "unknown", "7bit", "8bit", "default"})
@@ -75,6 +85,33 @@ def clean(value: str) -> str:
     return value.replace("\x00", "\ufffd")
 
 
+def normalised(value: str, form: Form = "NFC") -> str:
+    """Return `value` in a normal form of Unicode, in linear time; the only place that may ask for one.
+
+    Sorting marks is quadratic in the length of their run and holds the interpreter, so that one text of a megabyte
+    would stop a process for hours. Longer runs than thirty are split by U+034F first, as UAX #15, section 13, does it
+    (the stream-safe form): no character is lost, and text that people write is not changed.
+    """
+    if value.isascii():
+        return value
+    if form != "NFC":  # else they are letters
+        value = value.replace("\uff9e", "\u3099").replace("\uff9f", "\u309a")
+    return unicodedata.normalize(form, _PERHAPS_MARKS.sub(_split_marks, value))
+
+
+def _split_marks(run: re.Match[str]) -> str:
+    out: list[str] = []
+    marks = 0
+    for character in run[0]:
+        is_mark = unicodedata.combining(character) != 0 or character in _OTHER_MARKS
+        if is_mark and marks == _MOST_MARKS:
+            out.append(_JOINER)
+            marks = 0
+        marks = marks + 1 if is_mark else 0
+        out.append(character)
+    return "".join(out)
+
+
 def one_line(value: str) -> str:
     """Return `value` on one line: white space collapsed, controls and bidirectional overrides gone."""
     if not (value.isascii() and value.isprintable()):
@@ -121,10 +158,10 @@ def decode(data: bytes, charset: str | None) -> tuple[str, bool]:
     if codec is not None:
         text = _decode_with(codec, data)
         if text is not None:
-            return unicodedata.normalize("NFC", text), False
+            return normalised(text), False
     if data.isascii():
         return data.decode("ascii"), not is_unlabelled(charset)
-    return unicodedata.normalize("NFC", _guess(data, codec)), True
+    return normalised(_guess(data, codec)), True
 
 
 def _charset_name(charset: str | None) -> str:

@@ -55,6 +55,8 @@ class Facts:
     is_outbound: bool = False
     is_list: bool = False
     list_id: str | None = None
+    #: Not even the envelope names us.
+    is_unaddressed: bool = False
     threads: tuple[tuple[str, str], ...] = ()
 
 
@@ -67,6 +69,8 @@ class Rules:
     """
 
     own: frozenset[str] = frozenset()
+    #: The addresses themselves that we write from.
+    own_addresses: frozenset[str] = frozenset()
     subject_window: timedelta | None = None
 
 
@@ -96,7 +100,7 @@ def _keys(facts: Facts, rules: Rules) -> Iterator[Key]:
         for author, who in _offers(facts, rules):
             found = digest("id", facts.rfc_message_id, author, who)
             yield Key(StitchReason.REFERENCED_BY, found, facts.rfc_message_id[:_SHOWN])
-        if facts.is_outbound or (facts.sender and participants.token(facts.sender) in rules.own):
+        if facts.is_outbound or participants.US in _sender(facts, rules):
             # Of others' mail a report proves nothing: anybody can write one.
             shown = f"reported on: {facts.rfc_message_id[:_SHOWN]}"
             yield Key(StitchReason.DELIVERY_REPORT, digest("report", facts.rfc_message_id), shown)
@@ -110,12 +114,11 @@ def _keys(facts: Facts, rules: Rules) -> Iterator[Key]:
 def _claims(facts: Facts, rules: Rules) -> list[tuple[str, str]]:
     """Return whose message a reference may name, and for whom this one speaks: (author, voice).
 
-    One answers the author, oneself, or us; our own mail speaks for all of us.
+    One answers somebody one writes to, oneself, or us; our own mail speaks for us.
     """
-    own = sorted(rules.own)
-    sender = [facts.sender] if facts.sender else []
-    voices = _some(_VOICES, participants.people(sender), own if facts.is_outbound else ())
-    authors = _some(_VOICES, participants.people([*sender, *facts.recipients]), own)
+    sender = _sender(facts, rules)
+    voices = _some(_VOICES, sender, (participants.US,) if facts.is_outbound else ())
+    authors = _some(_VOICES, sender, (participants.US,), participants.people(facts.recipients, rules.own))
     return [(author, who) for who in voices for author in authors] + _circles(facts, rules)
 
 
@@ -123,28 +126,44 @@ def _offers(facts: Facts, rules: Rules) -> list[tuple[str, str]]:
     """Return as whose a message may be answered, and by whom: (author, voice).
 
     By everybody it names, and by us, in whose mailbox it is. Another message with the same id has another author, and
-    is not answered instead of it.
+    is not answered instead of it. Reply-To makes an author only when one of us wrote the mail, as a form of our site
+    does: a stranger may put anybody there.
     """
-    sender = [facts.sender] if facts.sender else []
-    authors = _some(_AUTHORS, participants.people([*sender, *facts.reply_to]))
-    named = participants.people([*sender, *facts.reply_to, *facts.recipients])
-    audience = _some(_AUDIENCE, sorted(rules.own), named)
+    sender = _sender(facts, rules)
+    reply_to = participants.people(facts.reply_to, rules.own)
+    authors = _some(_AUTHORS, sender, reply_to if participants.US in sender else ())
+    named = participants.people(facts.recipients, rules.own)
+    audience = _some(_AUDIENCE, (participants.US,), sender, reply_to, named)
     return [(author, who) for author in authors for who in audience] + _circles(facts, rules)
+
+
+def _sender(facts: Facts, rules: Rules) -> tuple[str, ...]:
+    return participants.people([facts.sender] if facts.sender else [], rules.own)
 
 
 def _circles(facts: Facts, rules: Rules) -> list[tuple[str, str]]:
     """Return the circles in which everybody answers everybody: of list mail its lists and outside addressees.
 
-    The readers of posts that name nobody are one too.
+    A list of our own is no circle: it is the address that customers write to. The readers of posts that name nobody,
+    not even on the envelope, are one.
     """
     found: Iterable[str] = ()
     if facts.is_list:
         lists = (f"list {facts.list_id}",) if facts.list_id else ()
-        outside = participants.outside(participants.people(facts.recipients), rules.own)
-        found = _some(_VOICES, lists, outside)
-    elif not facts.recipients and not facts.is_outbound:
+        outside = participants.outside(participants.people(facts.recipients, rules.own))
+        found = () if _is_own(facts.list_id, rules) else _some(_VOICES, lists, outside)
+    elif facts.is_unaddressed and not facts.recipients and not facts.is_outbound:
         found = (participants.NOBODY_NAMED,)
     return [("circle", circle) for circle in found]
+
+
+def _is_own(list_id: str | None, rules: Rules) -> bool:
+    """Say whether a list lies under one of our domains, or is one of our addresses."""
+    if not list_id:
+        return False
+    domain = list_id.rpartition("@")[2]
+    domains = [own[1:] for own in rules.own if own.startswith("@")]
+    return list_id in rules.own or any(domain == one or domain.endswith(f".{one}") for one in domains)
 
 
 def _some(limit: int, *found: Iterable[str]) -> tuple[str, ...]:
@@ -152,14 +171,14 @@ def _some(limit: int, *found: Iterable[str]) -> tuple[str, ...]:
 
 
 def _counterparts(facts: Facts, rules: Rules) -> tuple[str, ...]:
-    """Return the outside people of a message in a provider's thread; among ourselves, its sender.
+    """Return the outside people of a message in a provider's thread; among ourselves, us.
 
     The provider joins by references too, so that its word counts no more than theirs.
     """
-    sender = participants.people([facts.sender] if facts.sender else [])
-    outside = participants.outside(sender, rules.own)
+    sender = _sender(facts, rules)
+    outside = participants.outside(sender)
     if facts.is_outbound or not outside:
-        outside = participants.outside(participants.people(facts.recipients), rules.own)
+        outside = participants.outside(participants.people(facts.recipients, rules.own))
     return (outside or sender)[:_VOICES]
 
 

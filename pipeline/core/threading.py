@@ -36,7 +36,7 @@ _CONFIDENCE = {
 class Node(Generic[Ticket]):
     """One message with its keys, strongest first.
 
-    `ticket` is where it is linked already, `token` the ticket that a signed address names.
+    `ticket` is where it is linked already, `token` the ticket that a signed address (`token_shown`) names.
     """
 
     message_id: int
@@ -44,6 +44,7 @@ class Node(Generic[Ticket]):
     keys: tuple[Key, ...]
     ticket: Ticket | None = None
     token: Ticket | None = None
+    token_shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def _link(
     is_first: bool,
 ) -> Link:
     if node.token in tickets and node.token is not None:
-        return _because(node, StitchReason.REPLY_TOKEN, "signed token in the recipient address")
+        return _because(node, StitchReason.REPLY_TOKEN, node.token_shown)
     if not is_first:
         for key in node.keys:
             if key.digest in believed or named.get(key.digest, set()) - {node.message_id}:

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, text
 
 from models.enums import Direction, MachineKind, OutboundKind
 from pipeline.core.bounces import Bounce, judge
+from pipeline.runtime import regrouping
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.message_rows import Sighting
 
 _SENT = text("""
-    SELECT n.report_id, b.id, b.org_id, b.kind, b.bounced_at, l.ticket_id,
+    SELECT n.report_id, b.id, b.org_id, b.message_id, b.kind, b.bounced_at, l.ticket_id,
            ARRAY(SELECT a.address FROM message_addresses a
                   WHERE a.message_id = m.id AND a.role IN ('to', 'cc')) AS recipients
       FROM unnest(CAST(:reports AS bigint[]), CAST(:orgs AS uuid[]), CAST(:references AS text[]))
@@ -33,6 +34,12 @@ _BOUNCED = text("""
                                                       CAST(:reasons AS text[])) AS u(id, report_id, reason)
               JOIN outbound x ON x.id = u.id ORDER BY u.id, u.report_id) AS t
      WHERE b.id = t.id AND b.bounced_at IS NULL
+""")
+#: What somebody reports about did leave, which nobody could tell before.
+_LEFT = text("""
+    UPDATE outbound SET state = 'sent', sent_at = now(), last_error = NULL
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'unknown'
+    RETURNING id
 """)
 #: Whoever waits for the customer, or thinks the matter is done, waits in vain: the customer never got that mail.
 _REOPEN = text("""
@@ -57,6 +64,7 @@ class _Found:
 def note(connection: Connection, fresh: Mapping[int, Sighting]) -> None:
     """Mark our mails that new bounces (by message id) report as undelivered, tell their tickets, and reopen those.
 
+    Of a mail whose fate was unknown a report shows that it was sent.
     A report that names no mail of ours, or nobody we wrote to, changes nothing; one about a delay is only told.
     """
     reports = {message_id: one for message_id, one in fresh.items() if _is_report(one)}
@@ -71,10 +79,12 @@ def note(connection: Connection, fresh: Mapping[int, Sighting]) -> None:
             "reasons": [one.bounce.reason for one in failed],
         }
         connection.execute(_BOUNCED, values)
-    replies = {one.row.ticket_id for one in failed if one.row.kind == OutboundKind.REPLY and not one.row.bounced_at}
+    replies = {one.row.message_id for one in failed if one.row.kind == OutboundKind.REPLY and not one.row.bounced_at}
     if replies:
-        connection.execute(_REOPEN, {"ids": [ticket_id for ticket_id in replies if ticket_id is not None]})
-    copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "data"), [_event(one) for one in found])
+        places = regrouping.lock_tickets_of(connection, sorted(replies))
+        connection.execute(_REOPEN, {"ids": sorted(set(places.values()))})
+    told = [*_left(connection, found), *(_event(one) for one in found)]
+    copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "data"), told)
 
 
 def _is_report(one: Sighting) -> bool:
@@ -91,6 +101,20 @@ def _found(connection: Connection, reports: Mapping[int, Sighting]) -> Sequence[
     rows = connection.execute(_SENT, {"reports": report_ids, "orgs": orgs, "references": references})
     judged = ((row, judge(reports[row.report_id].result.parsed.delivery, row.recipients)) for row in rows)
     return [_Found(row, bounce) for row, bounce in judged if bounce is not None]
+
+
+def _left(connection: Connection, found: Sequence[_Found]) -> list[tuple[Any, ...]]:
+    """Settle what was unknown; return what their tickets are told of that."""
+    rows = {one.row.id: one.row for one in found}
+    if not rows:
+        return []
+    left = connection.execute(_LEFT, {"ids": list(rows)}).scalars().all()
+    return [_sent_event(rows[outbound_id]) for outbound_id in left]
+
+
+def _sent_event(row: Any) -> tuple[Any, ...]:
+    said = {"outbound_id": str(row.id), "message_id": row.message_id, "shown_by": row.report_id}
+    return row.org_id, row.ticket_id, "outbound.sent", orjson.dumps(said).decode()
 
 
 def _event(one: _Found) -> tuple[Any, ...]:

@@ -69,6 +69,10 @@ class ParserDied(Transient):
     """The process that read a mail died, or ran out of its memory or time: that mail's trouble and nobody else's."""
 
 
+class ReaderBusy(Transient):
+    """The process that reads one mail after the other has others to read first; nothing is known of this mail."""
+
+
 class NeedsAuthorization(FieldpostError):
     """The mailbox must be connected again by a person."""
 

@@ -19,25 +19,44 @@ from pipeline.runtime.jobs import Emit, Job
 #: Written on every row; a new number makes messages worth indexing again (`fieldpost search --reindex`).
 INDEX_VERSION = 1
 #: Bytes of words: PostgreSQL refuses a document of more than 1,048,575 bytes (reliability, section 4). Each word takes
-#: itself, up to one byte to align, and four for its place: twice its text at most, so half of that always fits.
-DOCUMENT_LIMIT = 500_000
+#: itself, up to one byte to align, and four for its place: twice its text at most. Exact terms have no place and take
+#: their text. Twice the one and the other together always fit.
+DOCUMENT_LIMIT, EXACT_LIMIT = 430_000, 160_000
 _SUBJECT_LIMIT, _PEOPLE_LIMIT, _BODY_LIMIT = 4_000, 40_000, 350_000
+#: Whoever wrote the mail comes first.
 _MOST_PEOPLE = 500
+#: Bytes of text that a batch holds at once: what it was loaded from, and the documents that are made of it.
+PORTION = 16 * 1024 * 1024
 
+#: Sizes are known without reading the texts (`octet_length` looks at the head of a value only).
+_SIZES = text("""
+    SELECT m.id, m.org_id, least(octet_length(c.body_text), 4 * :body) AS body,
+           (SELECT coalesce(sum(octet_length(a.address) + octet_length(a.name) + 200), 0) FROM message_addresses a
+             WHERE a.message_id = m.id AND a.position < :people) AS people
+      FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS t(id, turn)
+      JOIN messages m ON m.id = t.id JOIN message_contents c ON c.message_id = m.id
+     ORDER BY t.turn
+""")
 _LOAD = text("""
     SELECT m.id, m.org_id, m.received_at, m.subject, left(c.body_text, :body) AS body,
-           (SELECT array_agg(ARRAY[a.role, a.address, a.name] ORDER BY a.role, a.position) FROM message_addresses a
-             WHERE a.message_id = m.id AND a.position < :people) AS people
+           ARRAY(SELECT ARRAY[a.role, a.address, a.name] FROM message_addresses a
+                  WHERE a.message_id = m.id AND a.position < :people
+                  ORDER BY a.role NOT IN ('from', 'reply_to'), a.role, a.position LIMIT :people) AS people
       FROM messages m JOIN message_contents c ON c.message_id = m.id
      WHERE m.id = ANY(CAST(:ids AS bigint[]))
 """)
 _ATTACHMENTS = text("""
-    SELECT a.message_id, a.position, a.sha256, a.filename, a.content_type, a.size, a.is_quarantined,
-           x.state, x.content
+    SELECT a.message_id, a.org_id, a.sha256, a.filename, a.content_type, a.size, a.is_quarantined,
+           x.state, coalesce(octet_length(x.content), 0) AS length
       FROM attachments a
       LEFT JOIN attachment_texts x ON x.org_id = a.org_id AND x.sha256 = a.sha256 AND x.version >= :version
      WHERE a.message_id = ANY(CAST(:ids AS bigint[])) AND a.position < 100
      ORDER BY a.message_id, a.position
+""")
+_TEXTS = text("""
+    SELECT x.org_id, x.sha256, x.state, x.content
+      FROM unnest(CAST(:orgs AS uuid[]), CAST(:hashes AS bytea[])) AS t(org_id, sha256)
+      JOIN attachment_texts x USING (org_id, sha256)
 """)
 #: Several jobs may hold the same attachment: whoever read it with the newest version stays.
 _KEEP_TEXTS = text("""
@@ -126,29 +145,69 @@ def step(job: Job, message_id: int) -> Emit:
     return emit.in_lane(Lane.REPAIR) if emit.lane is Lane.LIVE else emit
 
 
-def load(connection: Connection, message_ids: Sequence[int]) -> dict[int, Mail]:
-    """Return what is indexed of each message, with the texts of attachments that were read before."""
-    attached: dict[int, list[Attached]] = {}
-    for row in connection.execute(_ATTACHMENTS, {"ids": list(message_ids), "version": extraction.EXTRACTION_VERSION}):
-        attached.setdefault(row.message_id, []).append(_attached(row))
+def load(connection: Connection, message_ids: Sequence[int]) -> tuple[dict[int, Mail], set[int]]:
+    """Return what is indexed of each message, and the messages that are left for later: a portion of 16 MB is full.
+
+    With a message come the texts of attachments that were read before, each held once. The first message that there is
+    always has its turn.
+    """
     values = {"ids": list(message_ids), "body": _BODY_LIMIT, "people": _MOST_PEOPLE}
-    return {
+    sizes = connection.execute(_SIZES, values).all()
+    attached: dict[int, list[Any]] = {}
+    for row in connection.execute(_ATTACHMENTS, values | {"version": extraction.EXTRACTION_VERSION}):
+        attached.setdefault(row.message_id, []).append(row)
+    chosen = portion(sizes, attached)
+    texts = _texts(connection, [row for message_id in chosen for row in attached.get(message_id, ())])
+    found = {
         row.id: Mail(
             row.id,
             row.org_id,
             row.received_at,
             row.subject,
             row.body,
-            [tuple(person) for person in row.people or ()],
-            attached.get(row.id, ()),
+            [tuple(person) for person in row.people],
+            [_attached(one, texts) for one in attached.get(row.id, ())],
         )
-        for row in connection.execute(_LOAD, values)
+        for row in connection.execute(_LOAD, values | {"ids": chosen})
+    }
+    return found, {row.id for row in sizes}.difference(chosen)
+
+
+def portion(sizes: Iterable[Any], attached: Mapping[int, Sequence[Any]], most: int = PORTION) -> list[int]:
+    """Return the messages whose texts and documents together stay within `most` bytes; never none of some.
+
+    A text counts once however many messages have it; the documents made of it count each.
+    """
+    chosen: list[int] = []
+    held: set[tuple[UUID, bytes]] = set()
+    left = most
+    for row in sizes:
+        texts = {(row.org_id, one.sha256): one.length for one in attached.get(row.id, ()) if one.length}
+        said = row.body + row.people
+        cost = said + sum(length for name, length in texts.items() if name not in held)
+        cost += min(said + sum(texts.values()), DOCUMENT_LIMIT + EXACT_LIMIT)
+        if chosen and cost > left:
+            continue
+        chosen.append(row.id)
+        held |= texts.keys()
+        left -= cost
+    return chosen
+
+
+def _texts(connection: Connection, rows: Iterable[Any]) -> dict[tuple[UUID, bytes], Extracted]:
+    names = {(row.org_id, row.sha256) for row in rows if row.state is not None}
+    if not names:
+        return {}
+    values = {"orgs": [org_id for org_id, _ in names], "hashes": [sha256 for _, sha256 in names]}
+    return {
+        (row.org_id, row.sha256): Extracted(ExtractionState(row.state), row.content)
+        for row in connection.execute(_TEXTS, values)
     }
 
 
-def _attached(row: Any) -> Attached:
+def _attached(row: Any, texts: Mapping[tuple[UUID, bytes], Extracted]) -> Attached:
     form = extraction.form_of(row.content_type)
-    known = None if row.state is None else Extracted(ExtractionState(row.state), row.content)
+    known = None if row.state is None else texts.get((row.org_id, row.sha256))
     is_read = form is not None and not row.is_quarantined and not extraction.is_too_large(form, row.size)
     return Attached(row.sha256, row.filename, row.content_type, row.size, known, is_read)
 
@@ -162,17 +221,30 @@ def compose(mail: Mail, read: Mapping[bytes, Extracted]) -> Document:
     body = words(mail.body, _BODY_LIMIT)
     left = DOCUMENT_LIMIT - sum(len(part.encode()) for part in (subject, people, body))
     files = words("\n".join([*(one.filename for one in mail.attached), *texts]), left) if mail.attached else ""
-    return Document(subject, people, body, files, tuple(dict.fromkeys(_exact(mail))), read)
+    return Document(subject, people, body, files, _exact(mail), read)
 
 
-def _exact(mail: Mail) -> Iterable[str]:
+def _exact(mail: Mail) -> tuple[str, ...]:
+    """Return the terms that fit, each once: of the first people all, of the last none."""
+    found: dict[str, None] = {}
+    left = EXACT_LIMIT
+    for term in _terms(mail):
+        if term not in found:
+            left -= len(term.encode()) + 1
+            if left < 0:
+                break
+            found[term] = None
+    return tuple(found)
+
+
+def _terms(mail: Mail) -> Iterable[str]:
+    if mail.attached:
+        yield search_terms.HAS_ATTACHMENT
     for role, address, name in mail.people[:_MOST_PEOPLE]:
         if role in (AddressRole.FROM, AddressRole.REPLY_TO):
             yield from search_terms.address_terms(search_terms.FROM, address, name)
         else:
             yield from search_terms.address_terms(search_terms.TO, address, name)
-    if mail.attached:
-        yield search_terms.HAS_ATTACHMENT
 
 
 def save(connection: Connection, rows: Sequence[tuple[Mail, Document]]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from models.enums import Lane
+from pipeline.core.moments import LONG_AGO, Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class Job:
     waited: float = 0.0
     #: Its process died, or seemed to, while it held this job.
     is_suspect: bool = False
+    #: Just before its stage began to load it, in this process: what a stage with `io` may do within a time counts from
+    #: here, for everything after it, the commit of its marks too, may take as long as it likes.
+    taken: Moment = LONG_AGO
 
     def then(self, stage: str, key: str) -> Emit:
         """Return the next step for `key`, in the same lane, at the same place in line, under the same trace."""

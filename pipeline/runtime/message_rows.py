@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, text
 
-from models.enums import AddressRole, BlobKind, Direction, ReferenceKind
+from models.enums import AddressRole, BlobKind, Direction, MachineKind, ReferenceKind
 from pipeline.core.mime import PARSER_VERSION, Attachment, Parsed
 from pipeline.core.recipients import Recipient
 from pipeline.runtime.blob_rows import note_blobs
@@ -43,6 +43,19 @@ _FIND = text("""
 """)
 _SENT = text("""
     SELECT id, org_id, message_id FROM outbound WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+#: What one sighting proves holds for the message, whichever was read first: that we sent it, that a list carried it.
+_PROVE = text("""
+    UPDATE messages m SET direction = CASE WHEN p.is_sent THEN 'outbound' ELSE m.direction END,
+                          list_id = coalesce(m.list_id, p.list_id),
+                          machine = CASE WHEN p.is_list THEN coalesce(m.machine, 'mailing_list') ELSE m.machine END
+      FROM (SELECT id, bool_or(is_sent) AS is_sent, bool_or(is_list) AS is_list, min(list_id) AS list_id
+              FROM unnest(CAST(:ids AS bigint[]), CAST(:sent AS bool[]), CAST(:listed AS bool[]),
+                          CAST(:lists AS text[]))
+                AS t(id, is_sent, is_list, list_id) GROUP BY id) AS p
+     WHERE m.id = p.id
+       AND ((p.is_sent AND m.direction <> 'outbound') OR (p.list_id IS NOT NULL AND m.list_id IS NULL)
+            OR (p.is_list AND m.machine IS NULL))
 """)
 _PARSED = text("""
     UPDATE occurrences SET state = 'parsed', message_id = t.message_id
@@ -122,8 +135,23 @@ def keep(connection: Connection, sightings: Sequence[Sighting]) -> Kept:
     insert_parts(connection, list(fresh.items()))
     messages = inserted | known
     message_ids = [sent.get(one.occurrence_id) or messages[one.identity] for one in sightings]
-    _tie(connection, list(zip(message_ids, sightings, strict=True)))
+    tied = list(zip(message_ids, sightings, strict=True))
+    _prove(connection, [pair for pair in tied if pair[0] not in fresh or fresh[pair[0]] is not pair[1]])
+    _tie(connection, tied)
     return Kept(message_ids, fresh)
+
+
+def _prove(connection: Connection, seen: Sequence[tuple[int, Sighting]]) -> None:
+    if not seen:
+        return
+    results = [sighting.result for _, sighting in seen]
+    values = {
+        "ids": [message_id for message_id, _ in seen],
+        "sent": [result.direction is Direction.OUTBOUND for result in results],
+        "listed": [result.machine == MachineKind.MAILING_LIST for result in results],
+        "lists": [result.parsed.list_id for result in results],
+    }
+    connection.execute(_PROVE, values)
 
 
 def _sent(connection: Connection, sightings: Sequence[Sighting]) -> dict[int, int]:

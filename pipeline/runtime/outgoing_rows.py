@@ -51,14 +51,19 @@ _MARK = text("""
     UPDATE outbound SET state = 'sending', handed_over = handed_over + 1, handed_over_at = clock_timestamp()
      WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'queued'
 """)
-#: Who decided meanwhile is not overruled.
+#: Who decided meanwhile is not overruled. What bounced did leave, whoever else could not tell. Whoever ended in doubt
+#: or without success may have been at it until now.
 _SETTLE = text("""
     UPDATE outbound b SET state = t.state, sent_at = CASE WHEN t.state = 'sent' THEN clock_timestamp() END,
                           provider_id = coalesce(t.provider_id, b.provider_id), last_error = t.said,
-                          handed_over_at = CASE WHEN t.state = 'queued' THEN clock_timestamp()
+                          handed_over_at = CASE WHEN t.state IN ('queued', 'sending') THEN clock_timestamp()
                                                 ELSE b.handed_over_at END
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:provider_ids AS text[]), CAST(:said AS text[]))
-        AS t(id, state, provider_id, said)
+      FROM (SELECT u.id, u.provider_id,
+                   CASE WHEN u.state = 'unknown' AND x.bounced_at IS NOT NULL THEN 'sent' ELSE u.state END AS state,
+                   CASE WHEN u.state = 'unknown' AND x.bounced_at IS NOT NULL THEN NULL ELSE u.said END AS said
+              FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:provider_ids AS text[]),
+                          CAST(:said AS text[])) AS u(id, state, provider_id, said)
+              JOIN outbound x ON x.id = u.id) AS t
      WHERE b.id = t.id AND b.state IN ('queued', 'sending')
     RETURNING b.id, b.state
 """)

@@ -39,15 +39,6 @@ _BY_PEOPLE = text("""
        AND g.actor NOT LIKE :again || '%'
      GROUP BY g.id ORDER BY g.id
 """)
-#: Every key has one conversation, but one that lies between tickets held apart: that stays where it is.
-_CLAIM = text("""
-    INSERT INTO thread_keys (org_id, digest, ticket_id)
-    SELECT :org, digest, :ticket FROM unnest(CAST(:digests AS bytea[])) AS t(digest) ORDER BY digest
-        ON CONFLICT (org_id, digest) DO UPDATE SET ticket_id = excluded.ticket_id
-     WHERE thread_keys.ticket_id <> excluded.ticket_id
-       AND NOT EXISTS (SELECT FROM held_apart h WHERE h.one_id = least(thread_keys.ticket_id, excluded.ticket_id)
-                                                  AND h.other_id = greatest(thread_keys.ticket_id, excluded.ticket_id))
-""")
 _NOW = text("""
     SELECT l.ticket_id, array_agg(l.message_id) AS message_ids, bool_or(t.status = 'merged') AS is_merged
       FROM ticket_messages l JOIN tickets t ON t.id = l.ticket_id
@@ -193,6 +184,9 @@ def apply(connection: Connection, org_id: UUID, found: Plan, *, actor: str, reas
             left += [message_id for message_id, _ in one.moved]
         else:
             moved |= _move(connection, org_id, one, now, actor=actor, reason=reason)
+    # Once for all: each ticket's messages are read once, however many conversations left it.
+    touched = {*now, *moved.values()} if moved else set()
+    stitching.rekey(connection, org_id, sorted(touched))
     return Applied(moved, left)
 
 
@@ -221,8 +215,6 @@ def _move(
     if losers:
         regrouping.merge(connection, org_id, target, losers, actor=actor, reason=reason)
     whole[target] = frozenset().union(*one.members.values())
-    keys = stitching.digests(connection, org_id, sorted(whole[target]))
-    connection.execute(_CLAIM, {"org": org_id, "ticket": target, "digests": list(keys)})
     return {message_id: target for message_id, _ in one.moved}
 
 
@@ -239,11 +231,9 @@ def _split(
     new_id: UUID = connection.execute(_NEW_ID).scalar_one()
     fresh = (new_id, ticket_codes.ticket_code(secrets.token_bytes(ticket_codes.CODE_BYTES)))
     whole[ticket_id] -= frozenset(message_ids)
-    own = stitching.digests(connection, org_id, message_ids)
-    own -= stitching.digests(connection, org_id, sorted(whole[ticket_id]))
     regrouping.split(
         connection, org_id, ticket_id, fresh,
-        message_ids=message_ids, digests=sorted(own), actor=actor, reason=reason, is_final=False,
+        message_ids=message_ids, actor=actor, reason=reason, is_final=False,
     )  # fmt: skip
     whole[new_id] = frozenset(message_ids)
     return new_id

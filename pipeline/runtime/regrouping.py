@@ -17,10 +17,12 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, text
 
-from models.enums import RegroupingKind
+from models.enums import RegroupingKind, TicketPriority
+from pipeline.runtime import stitching
 
 SYSTEM = "system"
 _REASON = 500
+_PRIORITIES = [priority.value for priority in TicketPriority]
 
 #: Everything that changes tickets locks them in the order of their ids, so that none waits in a circle.
 _LOCK = text("SELECT id FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
@@ -30,28 +32,34 @@ _RANK = text("""
              WHERE w.ticket_id = t.id AND w.state IN ('created', 'in_progress')) AS work
       FROM tickets t WHERE t.id = ANY(CAST(:ids AS uuid[]))
 """)
-#: `before` holds the tickets that change, also those that merged into a loser earlier and now point elsewhere.
+#: `before` holds the tickets that change, also those that merged into a loser earlier and now point elsewhere. Its
+#: time is the moment itself: under the lock nothing is linked meanwhile, so that what comes since comes later.
 _RECORD = text("""
-    INSERT INTO regroupings (org_id, kind, ticket_id, other_ids, before, actor, reason)
+    WITH involved AS (
+        SELECT t.* FROM tickets t WHERE t.id = :ticket OR t.id = ANY(CAST(:others AS uuid[]))
+        UNION SELECT t.* FROM tickets t WHERE t.merged_into = ANY(CAST(:others AS uuid[]))
+    )
+    INSERT INTO regroupings (org_id, kind, ticket_id, other_ids, before, actor, reason, created_at)
     SELECT :org, :kind, :ticket, CAST(:others AS uuid[]), jsonb_build_object(
-               'tickets', jsonb_object_agg(t.id, to_jsonb(t)),
+               'tickets', (SELECT jsonb_object_agg(i.id, to_jsonb(i)) FROM involved i),
                'links', CAST(:links AS jsonb),
                'apart', (SELECT jsonb_agg(to_jsonb(h)) FROM held_apart h
                           WHERE h.one_id = ANY(CAST(:ticket AS uuid) || CAST(:others AS uuid[]))
-                            AND h.other_id = ANY(CAST(:ticket AS uuid) || CAST(:others AS uuid[])))), :actor, :reason
-      FROM tickets t
-     WHERE t.id = :ticket OR t.id = ANY(CAST(:others AS uuid[])) OR t.merged_into = ANY(CAST(:others AS uuid[]))
+                            AND h.other_id = ANY(CAST(:ticket AS uuid) || CAST(:others AS uuid[])))),
+           :actor, :reason, clock_timestamp()
     RETURNING id
 """)
-#: Of the ticket that stays too: what is not in the journal came later.
+#: What undoing may change back: only what still is as the regrouping left it.
+_AFTER = text("""
+    UPDATE regroupings g SET before = g.before || jsonb_build_object('after', (
+               SELECT jsonb_object_agg(t.id, to_jsonb(t)) FROM tickets t
+                WHERE t.id IN (SELECT CAST(jsonb_object_keys(g.before -> 'tickets') AS uuid))))
+     WHERE g.id = :id
+""")
 _JOURNAL = (
     text("""
         INSERT INTO regrouped (regrouping_id, from_ticket_id, message_id)
-        SELECT :id, ticket_id, message_id FROM ticket_messages WHERE ticket_id = ANY(CAST(:involved AS uuid[]))
-    """),
-    text("""
-        INSERT INTO regrouped (regrouping_id, from_ticket_id, digest)
-        SELECT :id, ticket_id, digest FROM thread_keys WHERE ticket_id = ANY(CAST(:involved AS uuid[]))
+        SELECT :id, ticket_id, message_id FROM ticket_messages WHERE ticket_id = ANY(CAST(:losers AS uuid[]))
     """),
     text("""
         INSERT INTO regrouped (regrouping_id, from_ticket_id, work_order_id)
@@ -74,9 +82,10 @@ _MERGE = (
             ON CONFLICT DO NOTHING
     """),
     text("""
-        UPDATE tickets w SET first_message_at = least(w.first_message_at, l.first_at),
-                             last_message_at = greatest(w.last_message_at, l.last_at),
-                             last_activity_at = greatest(w.last_activity_at, l.last_at),
+        UPDATE tickets w SET last_activity_at = greatest(w.last_activity_at, l.active_at),
+                             priority = CASE WHEN l.urgency > array_position(CAST(:priorities AS text[]), w.priority)
+                                             THEN (CAST(:priorities AS text[]))[l.urgency] ELSE w.priority END,
+                             tags = ARRAY(SELECT DISTINCT unnest(w.tags || l.tags)),
                              status = CASE WHEN l.is_open AND w.status IN ('resolved', 'closed', 'spam') THEN 'open'
                                            ELSE w.status END,
                              closed_at = CASE WHEN l.is_open THEN NULL ELSE w.closed_at END,
@@ -84,10 +93,13 @@ _MERGE = (
                                  WHEN w.dispatch_state IN ('NEW', 'TRIAGED') AND l.is_ready THEN 'READY_TO_SCHEDULE'
                                  WHEN w.dispatch_state = 'NEW' AND l.is_triaged THEN 'TRIAGED'
                                  ELSE w.dispatch_state END,
-                             response_due_at = coalesce(w.response_due_at, l.response_at),
-                             resolution_due_at = coalesce(w.resolution_due_at, l.resolution_at),
+                             response_due_at = least(w.response_due_at, l.response_at),
+                             resolution_due_at = least(w.resolution_due_at, l.resolution_at),
                              version = version + 1
-          FROM (SELECT min(first_message_at) AS first_at, max(last_message_at) AS last_at,
+          FROM (SELECT max(last_activity_at) AS active_at,
+                       max(array_position(CAST(:priorities AS text[]), priority)) AS urgency,
+                       (SELECT coalesce(array_agg(tag), '{}')
+                          FROM tickets x, unnest(x.tags) AS tag WHERE x.id = ANY(CAST(:losers AS uuid[]))) AS tags,
                        min(response_due_at) AS response_at, min(resolution_due_at) AS resolution_at,
                        bool_or(dispatch_state = 'READY_TO_SCHEDULE') AS is_ready,
                        bool_or(dispatch_state = 'TRIAGED') AS is_triaged,
@@ -114,22 +126,13 @@ _SPLIT = (
                              first_message_at, last_message_at, last_activity_at, closed_at, routed_at, routing,
                              response_due_at, resolution_due_at)
         SELECT :new, org_id, :code, status, priority, subject, subject_norm, queue_id, tags,
-               first_message_at, last_message_at, last_activity_at, closed_at, routed_at, routing,
+               first_message_at, last_message_at, first_message_at, closed_at, routed_at, routing,
                response_due_at, resolution_due_at
           FROM tickets WHERE id = :ticket
     """),
     text("""
         INSERT INTO regrouped (regrouping_id, from_ticket_id, message_id)
         SELECT :id, :ticket, unnest(CAST(:messages AS bigint[]))
-    """),
-    text("""
-        INSERT INTO regrouped (regrouping_id, from_ticket_id, digest)
-        SELECT :id, ticket_id, digest FROM thread_keys
-         WHERE ticket_id = :ticket AND digest = ANY(CAST(:digests AS bytea[]))
-    """),
-    text("""
-        UPDATE thread_keys SET ticket_id = :new
-         WHERE ticket_id = :ticket AND digest = ANY(CAST(:digests AS bytea[]))
     """),
     text("""
         UPDATE ticket_messages SET ticket_id = :new, is_pinned = is_pinned OR :final,
@@ -139,10 +142,17 @@ _SPLIT = (
          WHERE message_id = ANY(CAST(:messages AS bigint[]))
     """),
     text("UPDATE tickets SET version = version + 1 WHERE id = :ticket"),
+    text("""
+        INSERT INTO held_apart (org_id, one_id, other_id, regrouping_id)
+        SELECT org_id, least(other, CAST(:new AS uuid)), greatest(other, CAST(:new AS uuid)), :id
+          FROM (SELECT org_id, CASE WHEN one_id = :ticket THEN other_id ELSE one_id END AS other FROM held_apart
+                 WHERE one_id = :ticket OR other_id = :ticket) AS enemies
+            ON CONFLICT DO NOTHING
+    """),
 )
 _RECOMPUTE = text("""
     UPDATE tickets t SET first_message_at = s.first_at, last_message_at = s.last_at,
-                         last_activity_at = s.last_at,
+                         last_activity_at = greatest(t.last_activity_at, s.last_at),
                          subject = s.subject, subject_norm = s.subject_norm,
                          requester_email = s.from_address, requester_name = s.from_name
       FROM (SELECT DISTINCT ON (l.ticket_id) l.ticket_id, m.subject, m.subject_norm, m.from_address, m.from_name,
@@ -155,8 +165,8 @@ _RECOMPUTE = text("""
 """)
 _HOLD_APART = text("""
     INSERT INTO held_apart (org_id, one_id, other_id, regrouping_id)
-    SELECT :org, least(CAST(:ticket AS uuid), other), greatest(CAST(:ticket AS uuid), other), :id
-      FROM unnest(CAST(:others AS uuid[])) AS t(other)
+    SELECT :org, one, other, :id
+      FROM unnest(CAST(:ids AS uuid[])) AS a(one), unnest(CAST(:ids AS uuid[])) AS b(other) WHERE one < other
         ON CONFLICT DO NOTHING
 """)
 
@@ -203,9 +213,11 @@ def merge(
     """Merge tickets into one and return the regrouping's id; what was held apart from a loser is from the winner."""
     ordered = sorted(losers)
     regrouping_id = record(connection, org_id, RegroupingKind.MERGE, winner, ordered, actor=actor, reason=reason)
-    values = {"id": regrouping_id, "winner": winner, "losers": ordered, "involved": [winner, *ordered]}
+    values = {"id": regrouping_id, "winner": winner, "losers": ordered, "priorities": _PRIORITIES}
     for statement in (*_JOURNAL, *_MERGE):
         connection.execute(statement, values)
+    recompute(connection, [winner])
+    connection.execute(_AFTER, {"id": regrouping_id})
     return regrouping_id
 
 
@@ -216,15 +228,14 @@ def split(
     fresh: tuple[UUID, str],
     *,
     message_ids: Sequence[int],
-    digests: Sequence[bytes],
     actor: str,
     reason: str,
     is_final: bool = True,
 ) -> int:
-    """Make messages of a ticket a ticket of their own, with the keys that are theirs alone; return the regrouping's id.
+    """Make messages of a ticket a ticket of their own; return the regrouping's id.
 
     `fresh` is the id and the code of the new ticket. When it is final no evidence joins the two again, and no rule
-    moves the messages.
+    moves the messages. The caller makes the keys of both anew (`stitching.rekey`).
     """
     new_id, code = fresh
     links = [dict(row) for row in connection.execute(_LINKS, {"messages": list(message_ids)}).mappings()]
@@ -237,7 +248,6 @@ def split(
         "new": new_id,
         "code": code,
         "messages": list(message_ids),
-        "digests": list(digests),
         "evidence": f"split off by {actor}: {reason}"[:_REASON],
         "final": is_final,
     }
@@ -245,7 +255,8 @@ def split(
         connection.execute(statement, values)
     recompute(connection, [ticket_id, new_id])
     if is_final:
-        hold_apart(connection, org_id, ticket_id, [new_id], regrouping_id)
+        hold_apart(connection, org_id, [ticket_id, new_id], regrouping_id)
+    connection.execute(_AFTER, {"id": regrouping_id})
     return regrouping_id
 
 
@@ -254,9 +265,18 @@ def recompute(connection: Connection, ticket_ids: Sequence[UUID]) -> None:
     connection.execute(_RECOMPUTE, {"ids": list(ticket_ids)})
 
 
-def hold_apart(
-    connection: Connection, org_id: UUID, ticket_id: UUID, others: Sequence[UUID], regrouping_id: int
-) -> None:
-    """Let no evidence join a ticket with others, until a person merges them."""
-    values = {"org": org_id, "ticket": ticket_id, "others": list(others), "id": regrouping_id}
-    connection.execute(_HOLD_APART, values)
+def hold_apart(connection: Connection, org_id: UUID, ticket_ids: Sequence[UUID], regrouping_id: int) -> None:
+    """Let no evidence join any two of the tickets, until a person merges them."""
+    connection.execute(_HOLD_APART, {"org": org_id, "ids": list(set(ticket_ids)), "id": regrouping_id})
+
+
+def lock_tickets_of(connection: Connection, message_ids: Sequence[int]) -> dict[int, UUID]:
+    """Lock the tickets that messages stand in, and return them by message.
+
+    A merge under way holds the ticket that they leave: whoever waited for it finds them in another one.
+    """
+    while True:
+        places = stitching.linked(connection, message_ids)
+        lock_tickets(connection, places.values())
+        if stitching.linked(connection, message_ids) == places:
+            return places

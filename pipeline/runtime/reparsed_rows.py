@@ -31,7 +31,7 @@ _READ = text("""
            s.sightings, s.recipients,
            coalesce((SELECT b.size FROM blobs b
                       WHERE b.org_id = m.org_id AND b.kind = 'raw' AND b.sha256 = m.raw_sha256), 0)
-           * greatest(1, coalesce(jsonb_array_length(s.sightings), 1)) AS size
+             AS size
       FROM messages m
       LEFT JOIN message_contents c ON c.message_id = m.id
       LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_array(role, position, address, name)
@@ -44,7 +44,8 @@ _READ = text("""
                                                             size, disposition, content_id, is_quarantined)
                                           ORDER BY position) AS attachments
                            FROM attachments WHERE message_id = m.id) AS a ON true
-      LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object('id', o.id, 'labels', o.labels, 'mailbox', x.address,
+      LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object('id', o.id, 'labels', o.labels, 'provider', x.provider,
+                                                             'mailbox', x.address,
                                                              'sha256', encode(o.raw_sha256, 'hex'))
                                           ORDER BY o.id) AS sightings,
                                 jsonb_object_agg(o.id, jsonb_build_array(r.address, r.source, r.confidence, r.evidence))

@@ -114,10 +114,18 @@ class Kind(Protocol):
         """Return how many subjects there are."""
 
     def load(self, connection: Connection, run: Run, limit: int) -> Sequence[Subject]:
-        """Return the next subjects after the run's position, in the kind's own order; none at the end."""
+        """Return the next subjects after the run's position, in the kind's own order; none at the end.
 
-    def work(self, subjects: Sequence[Subject], ports: Ports, *, stores: bool) -> Sequence[Again | Exception]:
-        """Do the step again for each subject, in order, with no transaction open; `stores` when it will be applied."""
+        Fewer than `limit` when they are large: a chunk is held in memory.
+        """
+
+    def work(
+        self, subjects: Sequence[Subject], ports: Ports, *, stores: bool, isolated: bool
+    ) -> Sequence[Again | Exception]:
+        """Do the step again for each subject, in order, with no transaction open; `stores` when it will be applied.
+
+        `isolated` when this chunk failed or ended its process before: nothing of it may do so again.
+        """
 
     def apply(self, connection: Connection, run: Run, changed: Sequence[tuple[Subject, Again]], job: Job) -> Effects:
         """Make the changes set-wise, of those subjects only that still are as they were loaded."""

@@ -107,7 +107,14 @@ class Rerouting:
         ids = connection.execute(_NEXT, values | {"after": run.position or _FIRST}).scalars().all()
         return _subjects(connection, run.org_id, ids)
 
-    def work(self, subjects: Sequence[Subject], _: Ports, *, stores: bool) -> Sequence[Again | Exception]:  # noqa: ARG002 - it is pure
+    def work(
+        self,
+        subjects: Sequence[Subject],
+        _: Ports,
+        *,
+        stores: bool,  # noqa: ARG002 - it is pure
+        isolated: bool,  # noqa: ARG002 - nothing of it ends a process
+    ) -> Sequence[Again | Exception]:
         """Decide each ticket again, by the message that decided it."""
         return [_again(subject.loaded) for subject in subjects]
 
@@ -130,10 +137,10 @@ class Rerouting:
             copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "actor", "data", "trace_id"), rows)
         return Effects(refused, [emit for decided, again in made for emit in _triage(decided, again, job)])
 
-    def agree(self, connection: Connection, _: Run, keys: Sequence[str]) -> None:
+    def agree(self, connection: Connection, run: Run, keys: Sequence[str]) -> None:
         """Note the version on tickets that would be decided the same."""
         if keys:
-            connection.execute(_AGREE, {"ids": [UUID(key) for key in keys], "version": RULES_VERSION})
+            connection.execute(_AGREE, {"ids": [UUID(key) for key in keys], "version": run.version})
 
 
 def _subjects(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> list[Subject]:

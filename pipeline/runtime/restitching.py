@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from pipeline.core.threading import RULES_VERSION
 from pipeline.ports import Ports
-from pipeline.runtime import placement
+from pipeline.runtime import placement, stitching
 from pipeline.runtime.jobs import Job
 from pipeline.runtime.placement import Conversation, Plan
 from pipeline.runtime.reprocessing import CHANGED, Again, Effects, Run, Subject
@@ -65,7 +65,14 @@ class Restitching:
         misplaced = _misplaced(connection, placement.plan(connection, run.org_id))
         return [Subject(str(message_id), misplaced.get(message_id)) for message_id in ids]
 
-    def work(self, subjects: Sequence[Subject], _: Ports, *, stores: bool) -> Sequence[Again | Exception]:  # noqa: ARG002 - pure
+    def work(
+        self,
+        subjects: Sequence[Subject],
+        _: Ports,
+        *,
+        stores: bool,  # noqa: ARG002 - it is pure
+        isolated: bool,  # noqa: ARG002 - nothing of it ends a process
+    ) -> Sequence[Again | Exception]:
         """Say of each message which ticket it would stand in."""
         return [_again(subject.loaded) for subject in subjects]
 
@@ -84,9 +91,11 @@ class Restitching:
         self.agree(connection, run, [str(message_id) for message_id in done.moved])
         return Effects({str(message_id): CHANGED for message_id in asked - set(done.moved)})
 
-    def agree(self, connection: Connection, run: Run, keys: Sequence[str]) -> None:  # noqa: ARG002 - rows say whose
-        """Note the version of the rules on links that they would make again."""
-        connection.execute(_AGREE, {"ids": [int(key) for key in keys], "version": RULES_VERSION})
+    def agree(self, connection: Connection, run: Run, keys: Sequence[str]) -> None:
+        """Note the version of the rules on links that they would make again, and add the keys that older rules lack."""
+        ids = [int(key) for key in keys]
+        stitching.register_all(connection, run.org_id, ids)
+        connection.execute(_AGREE, {"ids": ids, "version": run.version})
 
 
 def _misplaced(connection: Connection, plan: Plan) -> Mapping[int, Placed]:

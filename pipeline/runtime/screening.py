@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from models.enums import Direction, Lane, MachineKind, QuarantineCause
 from pipeline.core import loops
+from pipeline.core.answered import canonical
 from pipeline.core.policies import OrganizationPolicy
 from pipeline.runtime import quarantine
 from pipeline.runtime.jobs import Job
@@ -42,7 +43,7 @@ _TOLD = text("""
 """)
 #: Ids grow with time: the newest twenty thousand hold what matters here, and need no index of their own.
 _LATELY = text("""
-    SELECT m.id, m.org_id, m.from_address, m.subject, coalesce(c.fresh_text, c.body_text) AS said
+    SELECT m.id, m.org_id, m.from_address, m.subject, left(coalesce(c.fresh_text, c.body_text), 4000) AS said
       FROM messages m JOIN message_contents c ON c.message_id = m.id
      WHERE m.id > (SELECT coalesce(max(id), 0) - 20000 FROM messages) AND m.created_at > now() - interval '1 hour'
        AND m.org_id = ANY(CAST(:orgs AS uuid[])) AND m.from_address = ANY(CAST(:senders AS text[]))
@@ -144,17 +145,22 @@ def _again(connection: Connection, arrivals: Sequence[Arrival]) -> dict[int, Hel
 
 def _answering_back(connection: Connection, arrivals: Sequence[Arrival]) -> dict[int, Held]:
     senders = sorted({one.sender for one in arrivals if one.sender is not None})
-    values = {"orgs": [org for org, _ in senders], "senders": [sender for _, sender in senders]}
-    told = _grouped((row.org_id, row.recipient, row.body_text) for row in connection.execute(_TOLD, values))
+    # As outbound messages name them: who writes from a domain with other letters was written to in its ASCII form.
+    names = [canonical(sender) for _, sender in senders]
+    values = {"orgs": [org for org, _ in senders], "senders": names}
+    found = _grouped((row.org_id, row.recipient, row.body_text) for row in connection.execute(_TOLD, values))
+    told = {one: found[one[0], name] for one, name in zip(senders, names, strict=True) if (one[0], name) in found}
     if not told:
         return {}
     suspects = [one for one in arrivals if one.sender in told]
     limits = _limits(connection, {one.sighting.org_id for one in suspects})
     at_limit = [one for one in suspects if one.sender and len(told[one.sender]) >= limits[one.sighting.org_id]]
     lately = _lately(connection, at_limit) if at_limit else {}
-    found = ((one, _why(one, told, lately, limits[one.sighting.org_id])) for one in suspects)
+    judged = ((one, _why(one, told, lately, limits[one.sighting.org_id])) for one in suspects)
     return {
-        one.sighting.occurrence_id: one.held(QuarantineCause.ANSWERS_BACK, why) for one, why in found if why is not None
+        one.sighting.occurrence_id: one.held(QuarantineCause.ANSWERS_BACK, why)
+        for one, why in judged
+        if why is not None
     }
 
 

@@ -141,6 +141,18 @@ def read_settings() -> Settings:
         raise UserError(f"bad settings: {problems}") from None
 
 
+#: What a process needs to find its programs, libraries, language and time zone; none of it is a secret.
+_HARMLESS = frozenset(
+    {"PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "TZDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"}
+    | {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8"}
+)
+
+
 def environment() -> dict[str, str]:
     """Return a copy of the process's environment, for building a child's."""
     return dict(os.environ)  # noqa: TID251 - this module is the reader
+
+
+def harmless_environment() -> dict[str, str]:
+    """Return the environment of a child that reads what strangers wrote: by name, so that no secret can be in it."""
+    return {name: said for name, said in environment().items() if name in _HARMLESS or name.startswith("LC_")}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
+from models.enums import StitchReason
 from pipeline.core import participants
 from pipeline.core.policies import OrganizationPolicy
 from pipeline.core.thread_keys import Facts, Rules, keys_of
@@ -27,7 +29,9 @@ _RULES = text("""
 """)
 _FACTS = text("""
     SELECT m.id, m.rfc_message_id, m.received_at, m.subject, m.subject_norm, m.from_address, m.from_name, m.machine,
-           m.direction, m.list_id, m.fingerprint, r.in_reply_to, r."references", r.reported, a.recipients, a.reply_to
+           m.direction, m.list_id, m.fingerprint, r.in_reply_to, r."references", r.reported, a.recipients, a.reply_to,
+           a.recipients IS NULL AND NOT EXISTS (SELECT FROM occurrence_recipients e
+                                                 WHERE e.message_id = m.id AND e.source <> 'unknown') AS is_unaddressed
       FROM messages m
       LEFT JOIN LATERAL (
           SELECT array_agg(reference ORDER BY position) FILTER (WHERE kind = 'in_reply_to') AS in_reply_to,
@@ -51,12 +55,13 @@ _KNOWN = text("""
 """)
 _TOKENS = text("""
     WITH ours AS MATERIALIZED (
-        SELECT message_id, address, substring(address FROM '[+](tkt-[a-z2-7]{16})[.]') AS code
+        SELECT message_id, address, role, position, substring(address FROM '[+](tkt-[a-z2-7]{16})[.]') AS code
           FROM message_addresses
          WHERE message_id = ANY(CAST(:ids AS bigint[])) AND address LIKE '%+tkt-%'
     )
     SELECT o.message_id, o.address, coalesce(t.merged_into, t.id) AS ticket_id
       FROM ours o JOIN tickets t ON t.org_id = :org AND t.code = o.code
+     ORDER BY o.message_id, o.role DESC, o.position
 """)
 #: Where messages with these ids stand: at most five each, for a hostile id may be anybody's.
 _NAMED = text("""
@@ -80,6 +85,20 @@ _REGISTER = text("""
 """)
 
 
+_STANDING = text("""
+    SELECT message_id, ticket_id FROM ticket_messages WHERE ticket_id = ANY(CAST(:ids AS uuid[])) ORDER BY message_id
+""")
+_FORGET = text("DELETE FROM thread_keys WHERE ticket_id = ANY(CAST(:ids AS uuid[]))")
+_KEEP = text("""
+    INSERT INTO thread_keys (org_id, digest, ticket_id)
+    SELECT :org, digest, ticket_id
+      FROM unnest(CAST(:digests AS bytea[]), CAST(:tickets AS uuid[])) AS t(digest, ticket_id)
+     ORDER BY digest
+        ON CONFLICT DO NOTHING
+""")
+_CHUNK = 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message as stitching sees it: its row, and the facts that its keys are made of."""
@@ -97,6 +116,7 @@ class Message:
 class Surroundings:
     """An organization's part of a batch, and what it leads to in what is stored; read under the stitching lock."""
 
+    how: Rules
     messages: Mapping[int, Message]
     nodes: Mapping[int, Node[UUID]]
     known: Mapping[bytes, UUID]
@@ -114,13 +134,15 @@ def lock(connection: Connection, org_id: UUID) -> None:
 def rules(connection: Connection, org_id: UUID) -> Rules:
     """Return how an organization stitches: its mailboxes and sending addresses are "we"."""
     row = connection.execute(_RULES, {"org": org_id}).one()
-    own = participants.people([*(row.addresses or ()), *row.identities])
+    addresses = frozenset([*(row.addresses or ()), *row.identities])
+    own = {participants.token(address) for address in addresses}
     try:
         policy = OrganizationPolicy.read(row.policy)
     except ValueError as error:  # written past `fieldpost policy`: no mail waits for its correction
         get_logger().error("policy.unreadable", org_id=str(org_id), error=str(error))
-        return Rules(frozenset(own))
-    return Rules(frozenset((*own, *(f"@{domain}" for domain in policy.own_domains))), policy.subject_window)
+        return Rules(frozenset(own), addresses)
+    own |= {f"@{domain}" for domain in policy.own_domains}
+    return Rules(frozenset(own), addresses, policy.subject_window)
 
 
 def sightings(connection: Connection, message_ids: Sequence[int]) -> dict[int, tuple[tuple[str, str], ...]]:
@@ -154,6 +176,7 @@ def _facts(row: Row[Any], threads: tuple[tuple[str, str], ...]) -> Facts:
         is_outbound=row.direction == "outbound",
         is_list=row.machine == "mailing_list",
         list_id=row.list_id,
+        is_unaddressed=row.is_unaddressed,
         threads=threads,
     )
 
@@ -211,6 +234,50 @@ def digests(connection: Connection, org_id: UUID, message_ids: Sequence[int]) ->
     return {key.digest for message in messages for key in keys_of(message.facts, how)}
 
 
+def rekey(connection: Connection, org_id: UUID, ticket_ids: Sequence[UUID], *, but: Collection[int] = ()) -> None:
+    """Give tickets the keys of the messages that stand in them, `but` some; what led to them otherwise leads nowhere.
+
+    A key that messages of several have, which are held apart, leads to the one that carries its id, else to the oldest.
+    """
+    ids = list(ticket_ids)
+    places = {row.message_id: row.ticket_id for row in connection.execute(_STANDING, {"ids": ids})}
+    how = rules(connection, org_id)
+    best: dict[bytes, tuple[tuple[bool, datetime, int], UUID]] = {}
+    for message in _read_all(connection, [one for one in places if one not in but]):
+        for key in keys_of(message.facts, how):
+            rank = (key.reason is not StitchReason.REFERENCED_BY, message.facts.at, message.facts.message_id)
+            if key.digest not in best or rank < best[key.digest][0]:
+                best[key.digest] = (rank, places[message.facts.message_id])
+    connection.execute(_FORGET, {"ids": ids})
+    keep(connection, org_id, {found: ticket_id for found, (_, ticket_id) in best.items()})
+
+
+def _read_all(connection: Connection, message_ids: Sequence[int]) -> Iterator[Message]:
+    for start in range(0, len(message_ids), _CHUNK):
+        chunk = message_ids[start : start + _CHUNK]
+        yield from read(connection, chunk, sightings(connection, chunk)).values()
+
+
+def register_all(connection: Connection, org_id: UUID, message_ids: Sequence[int]) -> None:
+    """Add the keys that stored messages lack, each to its message's ticket. Takes the organization's stitching lock."""
+    lock(connection, org_id)
+    how = rules(connection, org_id)
+    places = linked(connection, message_ids)
+    for start in range(0, len(message_ids), _CHUNK):
+        chunk = [one for one in message_ids[start : start + _CHUNK] if one in places]
+        found = _read_all(connection, chunk)
+        keep(
+            connection,
+            org_id,
+            {key.digest: places[one.facts.message_id] for one in found for key in keys_of(one.facts, how)},
+        )
+
+
+def keep(connection: Connection, org_id: UUID, places: Mapping[bytes, UUID]) -> None:
+    """Add keys with the tickets they lead to; those that lead somewhere already are left."""
+    connection.execute(_KEEP, {"org": org_id, "digests": list(places), "tickets": list(places.values())})
+
+
 def add_keys(connection: Connection, org_id: UUID, ticket_id: UUID, keys: Iterable[bytes]) -> None:
     """Add the keys that no message had before; the others lead where they led."""
     connection.execute(_REGISTER, {"org": org_id, "ticket": ticket_id, "digests": list(keys)})
@@ -232,4 +299,4 @@ def surroundings(connection: Connection, org_id: UUID, messages: Mapping[int, Me
     }
     said = [ticket_id for found in addressed.values() for _, ticket_id in found]
     enemies = apart(connection, [*links.values(), *leads.values(), *said])
-    return Surroundings(messages, nodes, leads, enemies, addressed, names)
+    return Surroundings(how, messages, nodes, leads, enemies, addressed, names)

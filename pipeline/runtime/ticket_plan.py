@@ -85,7 +85,7 @@ class Plan:
         rows = [self._message(link.message_id).row for link in group.links if self._is_new(link)]
         if not rows:
             return
-        asked = [row.received_at for row in rows if row.direction == "inbound" and _may_reopen(row.machine)]
+        asked = [row.received_at for row in rows if self._is_wish(row)]
         first = rows[0]
         self._touched.append(
             {
@@ -99,6 +99,11 @@ class Plan:
                 "names": first.from_name,
             }
         )
+
+    def _is_wish(self, row: Any) -> bool:
+        """Say whether a message asks something of us; our own may be read in a colleague's mailbox first."""
+        ours = self._around[row.id].how.own_addresses
+        return row.direction == "inbound" and _may_reopen(row.machine) and row.from_address not in ours
 
     def link(self, org_id: UUID, ticket_id: UUID, group: Group[UUID]) -> None:
         """Plan the links of messages that have none, and the keys nobody knew."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from models.enums import Direction
+from models.enums import Direction, Provider
 from pipeline.core import composing, loops, machines, recipients
 from pipeline.core.mime import Parsed
 from pipeline.ports import ReplyTokens
@@ -16,12 +16,21 @@ _CALENDARS = frozenset({"text/calendar", "application/ics"})
 
 
 def understand(
-    mail: Parsed, *, mailbox: str, labels: Collection[str], stored: Mapping[str, int], tokens: ReplyTokens
+    mail: Parsed,
+    *,
+    mailbox: str,
+    provider: str,
+    labels: Collection[str],
+    stored: Mapping[str, int],
+    tokens: ReplyTokens,
 ) -> Understood:
-    """Return what is kept of a mail found in a mailbox of that address; `stored` are its attachments' stored sizes."""
+    """Return what is kept of a mail found in a mailbox of that address; `stored` are its attachments' stored sizes.
+
+    Ours is what stands under sent mail; From alone, which anybody can write, says so only where there are no folders.
+    """
     sender = mail.from_[0].address if mail.from_ else None
     marker = _marker(mail, sender, mailbox, tokens)
-    is_ours = "SENT" in labels or sender == mailbox
+    is_ours = "SENT" in labels or (provider == Provider.FILES and sender == mailbox)
     direction = Direction.OUTBOUND if is_ours else Direction.INBOUND
     mail = replace(mail, recipient=recipients.found_in(mail.recipient, mailbox))
     if machines.asks_for_no_answer(mail.headers):

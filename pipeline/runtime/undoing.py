@@ -17,7 +17,7 @@ from pipeline.runtime import regrouping, stitching
 from pipeline.runtime.errors import UserError
 
 _FIND = text("""
-    SELECT id, org_id, kind, ticket_id, other_ids, before, actor, undone_at FROM regroupings
+    SELECT id, org_id, kind, ticket_id, other_ids, before, actor, created_at, undone_at FROM regroupings
      WHERE id = :id AND org_id = :org FOR UPDATE
 """)
 _LATER = text("""
@@ -27,7 +27,7 @@ _LATER = text("""
 """)
 _SINCE = text("""
     SELECT message_id FROM ticket_messages l
-     WHERE ticket_id = ANY(CAST(:tickets AS uuid[]))
+     WHERE ticket_id = ANY(CAST(:tickets AS uuid[])) AND linked_at > :at
        AND NOT EXISTS (SELECT FROM regrouped r WHERE r.regrouping_id = :id AND r.message_id = l.message_id)
      ORDER BY message_id
 """)
@@ -35,16 +35,6 @@ _BACK = (
     text("""
         UPDATE ticket_messages l SET ticket_id = r.from_ticket_id FROM regrouped r
          WHERE r.regrouping_id = :id AND r.message_id = l.message_id AND l.ticket_id <> r.from_ticket_id
-    """),
-    #: Keys of what came since: they are made anew below.
-    text("""
-        DELETE FROM thread_keys k
-         WHERE k.ticket_id = :ticket
-           AND NOT EXISTS (SELECT FROM regrouped r WHERE r.regrouping_id = :id AND r.digest = k.digest)
-    """),
-    text("""
-        UPDATE thread_keys k SET ticket_id = r.from_ticket_id FROM regrouped r
-         WHERE r.regrouping_id = :id AND k.org_id = :org AND r.digest = k.digest AND k.ticket_id <> r.from_ticket_id
     """),
     text("""
         UPDATE work_orders w SET ticket_id = r.from_ticket_id FROM regrouped r
@@ -78,13 +68,19 @@ _JOIN_BACK = (
 )
 _KEPT = frozenset({"id", "org_id", "code", "version", "created_at"})
 _STATE = [column.name for column in tickets.columns if column.name not in _KEPT]
-#: A ticket that changed since by other hands keeps what it is now; its messages say the rest.
+
+
+def _put_back(column: str) -> str:
+    return f"{column} = CASE WHEN t.{column} IS NOT DISTINCT FROM a.{column} THEN b.{column} ELSE t.{column} END"
+
+
+#: Column by column: what somebody changed since stays changed.
 _RESTORE = text(f"""
-    UPDATE tickets t SET ({", ".join(_STATE)}) = ({", ".join(f"b.{name}" for name in _STATE)}), version = t.version + 1
+    UPDATE tickets t SET version = t.version + 1, {", ".join(map(_put_back, _STATE))}
       FROM regroupings g, jsonb_each(g.before -> 'tickets') AS e(id, stored),
-           jsonb_populate_record(NULL::tickets, e.stored) AS b
-     WHERE g.id = :id AND t.id = b.id AND (t.id <> :ticket OR t.version = b.version + 1)
-    RETURNING t.id
+           jsonb_populate_record(NULL::tickets, e.stored) AS b,
+           jsonb_populate_record(NULL::tickets, g.before -> 'after' -> e.id) AS a
+     WHERE g.id = :id AND t.id = b.id
 """)  # noqa: S608 - column names of the table
 _PLACE = text("""
     UPDATE ticket_messages l SET ticket_id = t.ticket_id, reason = t.reason, confidence = t.confidence,
@@ -95,15 +91,25 @@ _PLACE = text("""
      WHERE l.message_id = t.message_id AND l.ticket_id <> t.ticket_id
     RETURNING l.message_id, l.ticket_id
 """)
+#: A matter that somebody came back to since, or that one half kept open, stays open.
 _REOPEN = text("""
-    UPDATE tickets SET status = 'open', closed_at = NULL
-     WHERE id IN (SELECT l.ticket_id FROM ticket_messages l JOIN messages m ON m.id = l.message_id
-                   WHERE l.message_id = ANY(CAST(:messages AS bigint[])) AND m.machine IS NULL
-                     AND m.direction = 'inbound')
-       AND status IN ('pending', 'resolved', 'closed')
+    UPDATE tickets t SET status = 'open', closed_at = NULL, version = version + 1
+     WHERE t.status IN ('pending', 'resolved', 'closed')
+       AND EXISTS (SELECT FROM ticket_messages l JOIN messages m ON m.id = l.message_id
+                    WHERE l.ticket_id = t.id AND l.message_id = ANY(CAST(:messages AS bigint[]))
+                      AND m.machine IS NULL AND m.direction = 'inbound'
+                      AND (t.closed_at IS NULL OR m.received_at > t.closed_at))
+       AND t.id = ANY(CAST(:tickets AS uuid[]))
+""")
+_IS_OPEN = text("""
+    SELECT EXISTS (SELECT FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) AND status IN ('new', 'open', 'pending'))
+""")
+_OPEN = text("""
+    UPDATE tickets SET status = 'open', closed_at = NULL, version = version + 1
+     WHERE id = :ticket AND status IN ('resolved', 'closed', 'spam')
 """)
 _REASONS = text("""
-    SELECT message_id, reason FROM ticket_messages WHERE message_id = ANY(CAST(:messages AS bigint[]))
+    SELECT message_id, reason, evidence FROM ticket_messages WHERE message_id = ANY(CAST(:messages AS bigint[]))
 """)
 _UNDONE = text("UPDATE regroupings SET undone_at = now(), undone_by = :actor WHERE id = :id")
 
@@ -142,69 +148,80 @@ def undo(connection: Connection, org_id: UUID, regrouping_id: int, *, actor: str
 def _split(connection: Connection, found: Row[Any]) -> int:
     values = {"id": found.id, "ticket": found.ticket_id, "others": found.other_ids}
     since = _since(connection, found, found.other_ids)
+    is_open = connection.execute(_IS_OPEN, {"ids": found.other_ids}).scalar_one()
     for statement in _JOIN_BACK:
         connection.execute(statement, values)
-    _restore(connection, found)
+    connection.execute(_RESTORE, {"id": found.id})
+    if is_open:
+        connection.execute(_OPEN, {"ticket": found.ticket_id})
     if since:
-        regrouping.recompute(connection, [found.ticket_id])
-        connection.execute(_REOPEN, {"messages": since})
+        _catch_up(connection, [found.ticket_id], since)
     return len(since)
 
 
 def _since(connection: Connection, found: Row[Any], ticket_ids: Sequence[UUID]) -> list[int]:
-    """Return the messages of tickets that the regrouping's journal does not name."""
-    return list(connection.execute(_SINCE, {"id": found.id, "tickets": list(ticket_ids)}).scalars())
+    """Return the messages of tickets that came since the regrouping."""
+    values = {"id": found.id, "tickets": list(ticket_ids), "at": found.created_at}
+    return list(connection.execute(_SINCE, values).scalars())
+
+
+def _catch_up(connection: Connection, ticket_ids: Sequence[UUID], since: Sequence[int]) -> None:
+    """Let tickets say of themselves what came since."""
+    regrouping.recompute(connection, ticket_ids)
+    connection.execute(_REOPEN, {"messages": list(since), "tickets": list(ticket_ids)})
 
 
 def _merge(connection: Connection, found: Row[Any]) -> int:
-    values = {"id": found.id, "org": found.org_id, "ticket": found.ticket_id}
+    involved = [found.ticket_id, *found.other_ids]
     since = _since(connection, found, [found.ticket_id])
     for statement in _BACK:
-        connection.execute(statement, values)
+        connection.execute(statement, {"id": found.id, "ticket": found.ticket_id})
     if found.actor == regrouping.SYSTEM:
-        regrouping.hold_apart(connection, found.org_id, found.ticket_id, found.other_ids, found.id)
-    _restore(connection, found)
-    return _replace(connection, found, since) if since else 0
+        regrouping.hold_apart(connection, found.org_id, involved, found.id)
+    connection.execute(_RESTORE, {"id": found.id})
+    stitching.rekey(connection, found.org_id, involved, but=set(since))
+    replaced = _replace(connection, found, involved, since) if since else 0
+    stitching.rekey(connection, found.org_id, involved)
+    return replaced
 
 
-def _restore(connection: Connection, found: Row[Any]) -> None:
-    restored = set(connection.execute(_RESTORE, {"id": found.id, "ticket": found.ticket_id}).scalars())
-    if found.ticket_id not in restored:
-        regrouping.recompute(connection, [found.ticket_id])
+def _replace(connection: Connection, found: Row[Any], involved: Sequence[UUID], message_ids: Sequence[int]) -> int:
+    """Give what came since the merge to the ticket that its evidence leads to; the rest stays where it is.
 
-
-def _replace(connection: Connection, found: Row[Any], message_ids: Sequence[int]) -> int:
-    """Give what came since the merge to the ticket that its evidence leads to; the rest stays where it is."""
+    What would join several of them must not undo the undoing: from then on they are held apart.
+    """
     nodes = _nodes(connection, found.org_id, message_ids)
     known = stitching.known(connection, found.org_id, {key.digest for node in nodes for key in node.keys})
-    involved = [found.ticket_id, *found.other_ids]
     said = [*known.values(), *(node.token for node in nodes if node.token is not None), *involved]
     groups = assemble(nodes, known, stitching.apart(connection, said))
-    targets = [(_target(group, involved), group) for group in groups]
-    moved = _place(connection, [(ticket_id, link) for ticket_id, group in targets for link in group.links])
-    for ticket_id, group in targets:
-        stitching.add_keys(connection, found.org_id, ticket_id, group.new_digests)
-    regrouping.recompute(connection, involved)
-    connection.execute(_REOPEN, {"messages": list(moved)})
+    if any(len(group.tickets & set(involved)) > 1 for group in groups):
+        regrouping.hold_apart(connection, found.org_id, involved, found.id)
+        groups = assemble(nodes, known, stitching.apart(connection, said))
+    for group in groups:
+        # Merging with yet another ticket is no part of undoing: both stay as they are.
+        if group.tickets - set(involved):
+            regrouping.hold_apart(connection, found.org_id, [_target(group, involved), *group.tickets], found.id)
+    placed = [(_target(group, involved), link) for group in groups for link in group.links]
+    moved = _place(connection, placed)
+    _catch_up(connection, involved, message_ids)
     return len(moved)
 
 
 def _nodes(connection: Connection, org_id: UUID, message_ids: Sequence[int]) -> list[Node[UUID]]:
     how = stitching.rules(connection, org_id)
     messages = stitching.read(connection, message_ids, stitching.sightings(connection, message_ids))
-    reasons = {row.message_id: row.reason for row in connection.execute(_REASONS, {"messages": list(message_ids)})}
+    links = {row.message_id: row for row in connection.execute(_REASONS, {"messages": list(message_ids)})}
     tokens = stitching.tokens(connection, org_id, message_ids)
+    # The address that was verified when the message joined is its evidence; others may be made up.
+    proved = {
+        message_id: ticket_id
+        for message_id, found in tokens.items()
+        for address, ticket_id in found
+        if links[message_id].reason == StitchReason.REPLY_TOKEN and links[message_id].evidence == address
+    }
     return [
-        Node(
-            message_id,
-            message.facts.at,
-            keys_of(message.facts, how),
-            # The token was verified when it joined; nobody can change it since.
-            token=tokens[message_id][0][1]
-            if reasons.get(message_id) == StitchReason.REPLY_TOKEN and tokens.get(message_id)
-            else None,
-        )
-        for message_id, message in messages.items()
+        Node(one, message.facts.at, keys_of(message.facts, how), token=proved.get(one))
+        for one, message in messages.items()
     ]
 
 

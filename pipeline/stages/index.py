@@ -18,27 +18,49 @@ from pipeline.stage import Again, Blocked, Stage, Work, caught
 
 #: Attachments of one batch are read this long; messages whose turn has not come by then wait for the next one.
 _PATIENCE = timedelta(seconds=20)
+_SOON = timedelta(seconds=1)
+_FULL = Again(_SOON, "the batch holds as much text as it may")
+#: Characters of attachments read in one batch, and of the documents made of them, after which the rest waits.
+_MOST_TEXT = 4_000_000
 
 
-def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Mail]:
-    """Return what is indexed of each job's message."""
-    mails = indexing.load(connection, [int(job.key) for job in jobs])
-    return {job.job_id: mail for job in jobs if (mail := mails.get(int(job.key))) is not None}
+def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Mail | Again]:
+    """Return what is indexed of each job's message, as far as memory allows at once."""
+    mails, later = indexing.load(connection, [int(job.key) for job in jobs])
+    found = {job.job_id: _FULL if int(job.key) in later else mails.get(int(job.key)) for job in jobs}
+    return {job_id: item for job_id, item in found.items() if item is not None}
 
 
-def work(items: Sequence[Mail], ports: Ports) -> Sequence[Document | Again | Blocked | Exception]:
+def work(items: Sequence[Mail | Again], ports: Ports) -> Sequence[Document | Again | Blocked | Exception]:
     """Read the attachments that nobody read yet, and compose each message's words."""
     compose = caught(_compose)
     until = ports.clock.monotonic() + _PATIENCE.total_seconds()
     #: The same attachment often stands in every message of a conversation.
     read: dict[tuple[str, bytes], Extracted] = {}
     outcomes: list[Document | Again | Blocked | Exception] = []
-    for mail in items:
-        is_late = ports.clock.monotonic() > until and any(one.known is None and one.is_read for one in mail.attached)
-        outcomes.append(
-            Again(timedelta(seconds=1), "attachments take long to read") if is_late else compose(mail, read, ports)
-        )
+    held = 0
+    for item in items:
+        if isinstance(item, Again):
+            outcomes.append(item)
+        elif not _is_unread(item):
+            outcomes.append(compose(item, read, ports))
+        elif ports.clock.monotonic() > until:
+            outcomes.append(Again(_SOON, "attachments take long to read"))
+        elif held > _MOST_TEXT:
+            outcomes.append(_FULL)
+        else:
+            outcome = compose(item, read, ports)
+            held += _size(outcome) if isinstance(outcome, Document) else 0
+            outcomes.append(outcome)
     return outcomes
+
+
+def _is_unread(mail: Mail) -> bool:
+    return any(one.known is None and one.is_read for one in mail.attached)
+
+
+def _size(document: Document) -> int:
+    return len(document.files) + sum(len(found.text) for found in document.read.values())
 
 
 def _compose(mail: Mail, before: dict[tuple[str, bytes], Extracted], ports: Ports) -> Document:
@@ -60,9 +82,9 @@ def _content(ports: Ports, sha256: str) -> bytes:
     return content
 
 
-def save(connection: Connection, works: Sequence[Work[Mail, Document]]) -> Sequence[Emit]:
+def save(connection: Connection, works: Sequence[Work[Mail | Again, Document]]) -> Sequence[Emit]:
     """Write the rows of the index."""
-    indexing.save(connection, [(done.item, done.result) for done in works])
+    indexing.save(connection, [(done.item, done.result) for done in works if isinstance(done.item, Mail)])
     return ()
 
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from models.enums import BlobKind
 from pipeline.core import mime, minimal
+from pipeline.core.suspicion import HEAVY, is_suspicious
 from pipeline.ports import Parser, Ports
 from pipeline.runtime import bounces, indexing, message_rows, screening
-from pipeline.runtime.errors import FieldpostError, ParserDied, Permanent, Transient
+from pipeline.runtime.errors import FieldpostError, ParserDied, Permanent, ReaderBusy, Transient
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.message_rows import Sighting, Understood
 from pipeline.runtime.screening import Arrival
 from pipeline.runtime.understanding import understand
-from pipeline.stage import Stage, Work
+from pipeline.stage import Again, Stage, Work
 
 _LOAD = text("""
     SELECT o.id, o.org_id, o.raw_sha256, coalesce(o.internal_at, o.created_at) AS received_at, o.labels, m.address,
+           m.provider,
            coalesce(b.size, 0) AS size
       FROM occurrences o JOIN mailboxes m ON m.id = o.mailbox_id
       LEFT JOIN blobs b ON b.org_id = o.org_id AND b.kind = 'raw' AND b.sha256 = o.raw_sha256
@@ -32,6 +34,10 @@ _LOAD = text("""
 
 #: Raw mail that is held at once: batches of large mail are worked in portions.
 _TOGETHER = 32 * 1024 * 1024
+#: Mails are read apart this long after the batch's ordinary ones, then the rest waits: one of them may take 30 s, and
+#: nothing of a batch is kept before all of it is done.
+_PATIENCE = timedelta(seconds=5)
+_LATER = Again(timedelta(seconds=1), "other mail is read apart")
 #: The third time that reading a mail fails, or kills a process, it becomes a message all the same.
 _TRIES = 3
 
@@ -48,6 +54,7 @@ class Raw:
     received_at: datetime
     labels: tuple[str, ...]
     mailbox: str
+    provider: str
     size: int
     failures: int
     crashes: int
@@ -64,6 +71,7 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Raw]:
             row.received_at,
             tuple(row.labels),
             row.address,
+            row.provider,
             row.size,
             job.failures + job.crashes,
             job.crashes,
@@ -74,34 +82,54 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Raw]:
     }
 
 
-def work(items: Sequence[Raw], ports: Ports) -> Sequence[Understood | Exception]:
+def work(items: Sequence[Raw], ports: Ports) -> Sequence[Understood | Again | Exception]:
     """Read raw bytes together as far as memory allows, understand each message for itself, store attachments together.
 
+    Ordinary mail is read first: those that are read apart may take half a minute each, and do not hold it up.
     A mail that could not be read three times is understood as far as its header goes (`pipeline.core.minimal`).
     """
-    return [outcome for together in _bounded(items) for outcome in _work(together, ports)]
+    outcomes: dict[int, Understood | Again | Exception] = {}
+    for numbers in _bounded(items):
+        together = _work([items[number] for number in numbers], ports, apart=False)
+        outcomes |= {number: done for number, done in zip(numbers, together, strict=True) if done is not None}
+    until = ports.clock.monotonic() + _PATIENCE.total_seconds()
+    for number in [number for number in range(len(items)) if number not in outcomes]:
+        is_late = ports.clock.monotonic() > until
+        (done,) = [_LATER] if is_late else _work([items[number]], ports, apart=True)
+        assert done is not None
+        outcomes[number] = done
+    return [outcomes[number] for number in range(len(items))]
 
 
-def _bounded(items: Sequence[Raw]) -> Iterator[list[Raw]]:
-    together: list[Raw] = []
+def _bounded(items: Sequence[Raw]) -> Iterator[list[int]]:
+    """Yield the places of ordinary mails that are held together."""
+    together: list[int] = []
     size = 0
-    for item in items:
+    for number, item in enumerate(items):
+        if _failed(item) or item.size > HEAVY:
+            continue
         if together and size + item.size > _TOGETHER:
             yield together
             together, size = [], 0
-        together.append(item)
+        together.append(number)
         size += item.size
-    yield together
+    if together:
+        yield together
 
 
-def _work(items: Sequence[Raw], ports: Ports) -> Sequence[Understood | Exception]:
+def _failed(item: Raw) -> bool:
+    return item.is_suspect or item.failures > 0
+
+
+def _work(items: Sequence[Raw], ports: Ports, *, apart: bool) -> Sequence[Understood | Again | Exception | None]:
+    """Return the outcomes; None for what must be read apart when that is not asked for."""
     try:
         contents = ports.blobs.get(BlobKind.RAW, [item.sha256.hex() for item in items])
     except FieldpostError as error:
         if isinstance(error, Permanent) and len(items) > 1:  # one of them is damaged, and must not take the rest along
-            return [outcome for item in items for outcome in _work([item], ports)]
+            return [outcome for item in items for outcome in _work([item], ports, apart=apart)]
         return [error] * len(items)
-    parsed = [_parse(item, contents.get(item.sha256.hex()), ports.parser) for item in items]
+    parsed = [_parse(item, contents.get(item.sha256.hex()), ports.parser, apart=apart) for item in items]
     mails = [mail for mail in parsed if isinstance(mail, mime.Parsed)]
     payloads = {part.sha256: part.payload for mail in mails for part in mail.attachments}
     try:
@@ -110,7 +138,14 @@ def _work(items: Sequence[Raw], ports: Ports) -> Sequence[Understood | Exception
         stored, parsed = {}, [error if isinstance(mail, mime.Parsed) and mail.attachments else mail for mail in parsed]
     return [
         _without_payloads(
-            understand(mail, mailbox=item.mailbox, labels=item.labels, stored=stored, tokens=ports.reply_tokens)
+            understand(
+                mail,
+                mailbox=item.mailbox,
+                provider=item.provider,
+                labels=item.labels,
+                stored=stored,
+                tokens=ports.reply_tokens,
+            )
         )
         if isinstance(mail, mime.Parsed)
         else mail
@@ -126,13 +161,17 @@ def _without_payloads(done: Understood) -> Understood:
     return replace(done, parsed=replace(done.parsed, attachments=parts))
 
 
-def _parse(item: Raw, raw: bytes | None, parser: Parser) -> mime.Parsed | Exception:
+def _parse(item: Raw, raw: bytes | None, parser: Parser, *, apart: bool) -> mime.Parsed | Again | Exception | None:
     if raw is None:
         return Transient(f"the raw message {item.sha256.hex()} is not in the blob store")
     if item.crashes >= _TRIES - 1:
         return minimal.understand(raw)
+    if not apart and is_suspicious(raw):
+        return None
     try:
-        return parser.parse(raw, isolated=item.is_suspect or item.failures > 0)
+        return parser.parse(raw, isolated=apart, patience=_PATIENCE)
+    except ReaderBusy:
+        return _LATER
     except mime.Unreadable as error:
         return error
     except Exception as error:  # noqa: BLE001 - one hostile mail is that mail's outcome

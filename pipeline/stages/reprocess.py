@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
 from pipeline.ports import Ports
 from pipeline.runtime import reprocessing
+from pipeline.runtime.errors import Permanent
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.repeatable import KINDS
 from pipeline.runtime.reprocessing import CHANGED, CHUNK, Again, Recorded, Run, Subject
+from pipeline.stage import Again as Wait
 from pipeline.stage import Stage, Work, caught
+
+#: How long a worker of an older version leaves a run to those of the version that began it.
+_PATIENCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,13 @@ class Chunk:
     run: Run
     subjects: Sequence[Subject]
     recorded: Mapping[str, Recorded]
+    #: This chunk failed, or ended its process, before.
+    is_suspect: bool
+
+    @property
+    def is_foreign(self) -> bool:
+        """True when this process has other rules than the run was begun with."""
+        return self.run.version != KINDS[self.run.kind].version
 
     @property
     def wanted(self) -> Sequence[Subject]:
@@ -41,22 +54,43 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Chunk]:
         run = reprocessing.running(connection, int(job.key))
         if run is None:
             continue
-        subjects = KINDS[run.kind].load(connection, run, CHUNK)
-        keys = [subject.key for subject in subjects]
-        known = reprocessing.recorded(connection, run, keys) if run.is_applying and keys else {}
-        chunks[job.job_id] = Chunk(run, subjects, known)
+        chunks[job.job_id] = _chunk(connection, run, job)
     return chunks
 
 
-def work(items: Sequence[Chunk], ports: Ports) -> Sequence[Outcomes | Exception]:
-    """Do the step again for each subject; one that fails is that subject's outcome."""
+def _chunk(connection: Connection, run: Run, job: Job) -> Chunk:
+    chunk = Chunk(run, (), {}, is_suspect=job.is_suspect or job.failures + job.crashes > 0)
+    if chunk.is_foreign:
+        return chunk
+    subjects = KINDS[run.kind].load(connection, run, CHUNK)
+    keys = [subject.key for subject in subjects]
+    known = reprocessing.recorded(connection, run, keys) if run.is_applying and keys else {}
+    return replace(chunk, subjects=subjects, recorded=known)
+
+
+def work(items: Sequence[Chunk], ports: Ports) -> Sequence[Outcomes | Wait | Exception]:
+    """Do the step again for each subject; one that fails is that subject's outcome.
+
+    A worker that was not upgraded yet would compare by its own rules: it leaves the run to the others.
+    """
     do = caught(_again)
-    return [do(item, ports) for item in items]
+    return [_refusal(item.run) if item.is_foreign else do(item, ports) for item in items]
+
+
+def _refusal(run: Run) -> Wait | Exception:
+    mine = KINDS[run.kind].version
+    if mine < run.version:
+        return Wait(_PATIENCE, f"it was begun with version {run.version}, and this worker has {mine}: upgrade it")
+    return Permanent(
+        f"repetition {run.run_id} was begun with version {run.version}, now it is {mine}: "
+        f"cancel it (`fieldpost reprocess cancel {run.run_id}`), and start anew"
+    )
 
 
 def _again(chunk: Chunk, ports: Ports) -> Outcomes:
-    wanted = chunk.wanted
-    outcomes = KINDS[chunk.run.kind].work(wanted, ports, stores=chunk.run.is_applying) if wanted else ()
+    wanted, kind = chunk.wanted, KINDS[chunk.run.kind]
+    stores = chunk.run.is_applying
+    outcomes = kind.work(wanted, ports, stores=stores, isolated=chunk.is_suspect) if wanted else ()
     return {subject.key: outcome for subject, outcome in zip(wanted, outcomes, strict=True)}
 
 

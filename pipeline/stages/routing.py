@@ -18,18 +18,15 @@ from sqlalchemy import Connection, text
 from models.enums import Direction, Lane, QuarantineCause, TicketPriority, TicketStatus
 from pipeline.core import machines, service_levels
 from pipeline.core.routing import AUTOMATIC, Decision, as_stored
-from pipeline.runtime import deciding, quarantine, screening
+from pipeline.runtime import deciding, quarantine, regrouping, screening
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.deciding import Policy
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.quarantine import Held
 from pipeline.stage import Stage, Work, each
 
-_LOCK = text("""
-    SELECT t.id FROM tickets t
-     WHERE t.id IN (SELECT l.ticket_id FROM occurrences o JOIN ticket_messages l ON l.message_id = o.message_id
-                     WHERE o.id = ANY(CAST(:ids AS bigint[])))
-     ORDER BY t.id FOR NO KEY UPDATE
+_MESSAGES = text("""
+    SELECT message_id FROM occurrences WHERE id = ANY(CAST(:ids AS bigint[])) AND message_id IS NOT NULL
 """)
 _LOAD = text("""
     SELECT o.id, o.org_id, o.message_id, t.id AS ticket_id, t.status, t.priority, t.routed_at, t.first_message_at,
@@ -78,7 +75,7 @@ Routed = Work[Arrival, Decision | None]
 def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Arrival]:
     """Lock the tickets in order, and read what arrived in them, oldest first."""
     ids = [int(job.key) for job in jobs]
-    connection.execute(_LOCK, {"ids": ids})
+    regrouping.lock_tickets_of(connection, connection.execute(_MESSAGES, {"ids": ids}).scalars().all())
     rows = list(connection.execute(_LOAD, {"ids": ids}))
     policies = {org_id: deciding.policy_of(connection, org_id) for org_id in {row.org_id for row in rows}}
     chosen = _deciding(rows)

@@ -8,7 +8,7 @@ What joins is decided by `pipeline.core.thread_keys` and `pipeline.core.threadin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -71,10 +71,11 @@ def work(items: Sequence[Sighting], ports: Ports) -> Sequence[Group[UUID]]:
 
 
 def _verified(node: Node[UUID], around: Surroundings, ports: Ports) -> Node[UUID]:
-    """Return the node with the ticket that a signed address of its message proves."""
-    tokens = around.tokens.get(node.message_id, ())
-    signed = (ticket_id for address, ticket_id in tokens if ports.reply_tokens.verify(address))
-    return Node(node.message_id, node.at, node.keys, node.ticket, next(signed, None))
+    """Return the node with the ticket that the first signed address of its message proves."""
+    for address, ticket_id in around.tokens.get(node.message_id, ()):
+        if ports.reply_tokens.verify(address):
+            return replace(node, token=ticket_id, token_shown=address)
+    return node
 
 
 def save(connection: Connection, works: Sequence[Work[Sighting, Group[UUID]]]) -> Sequence[Emit]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from models.enums import RecommendedAction, SignalSource, SignalStatus, TriageMode
 from pipeline.core import scoring, signals
 from pipeline.core.policies import OrganizationPolicy
+from pipeline.runtime import regrouping
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.stage import Stage, Work, each
 
@@ -70,13 +71,8 @@ _VERIFY = text("""
         ON CONFLICT (case_id) WHERE status = 'open' DO NOTHING
 """)
 _TRIAGED = text("""
-    WITH locked AS (
-        SELECT id FROM tickets
-         WHERE dispatch_state = 'NEW'
-           AND id IN (SELECT ticket_id FROM ticket_messages WHERE message_id = ANY(CAST(:ids AS bigint[])))
-         ORDER BY id FOR NO KEY UPDATE
-    )
-    UPDATE tickets SET dispatch_state = 'TRIAGED', version = version + 1 FROM locked WHERE tickets.id = locked.id
+    UPDATE tickets SET dispatch_state = 'TRIAGED', version = version + 1
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND dispatch_state = 'NEW'
 """)
 
 
@@ -138,7 +134,8 @@ def save(connection: Connection, works: Sequence[Work[Report, list[signals.Extra
     cases = {case.asset_id: connection.execute(_UPSERT, _values(case)).scalar_one() for case in assessed}
     connection.execute(_ATTACH, {"assets": list(cases), "cases": list(cases.values())})
     _ask_for_verification(connection, [(cases[case.asset_id], case) for case in assessed])
-    connection.execute(_TRIAGED, {"ids": list({done.item.row.id for done, _ in found})})
+    places = regrouping.lock_tickets_of(connection, sorted({done.item.row.id for done, _ in found}))
+    connection.execute(_TRIAGED, {"ids": sorted(set(places.values()))})
     return _dispatches(found, cases, assessed)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from actors.holdings import Holdings
 from actors.runner import Runner, Surroundings
 from models.enums import Lane
+from pipeline.adapters.clock import SystemClock
 from pipeline.ports import Ports
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
@@ -46,6 +47,7 @@ class Bench:
     stopping: threading.Event = field(default_factory=threading.Event)
     metrics: Metrics = field(default_factory=Metrics)
     let_go: list[set[UUID]] = field(default_factory=list)
+    clock: SystemClock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         """Make the table of effects, and number this worker."""
@@ -61,7 +63,7 @@ class Bench:
 
     def runner(self, **changes: Any) -> Runner:
         """Return a runner whose only stage is `probe`."""
-        ports = Ports(nothing, nothing, nothing, nothing, nothing, texts=nothing, parser=nothing)  # type: ignore[arg-type]
+        ports = Ports(self.clock, nothing, nothing, nothing, nothing, texts=nothing, parser=nothing)  # type: ignore[arg-type]
         around = Surroundings(
             self.db, ports, self.holdings, self.rung.append, self.metrics, self.stopping.is_set, self._let_go
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from models.enums import Lane
+from pipeline.core.moments import Moment
 from pipeline.runtime import ledger
 from pipeline.runtime.errors import (
     Forbidden,
@@ -21,6 +23,7 @@ from pipeline.runtime.errors import (
     Throttled,
     Transient,
 )
+from pipeline.runtime.jobs import Job
 from pipeline.runtime.ledger import Line
 from pipeline.stage import Again, Blocked
 from tests.actors.bench import Bench
@@ -41,6 +44,26 @@ def test_a_batch_is_worked_together_and_its_jobs_leave(bench: Bench, *, io: bool
     assert bench.effects == ["a", "b", "c"]
     assert bench.jobs == {}
     assert bench.answer(io=io) == 0
+
+
+def test_each_load_knows_when_it_began_also_the_second_one(bench: Bench):
+    bench.put("a", "bad")
+    began: list[Moment] = []
+    taken: list[Moment] = []
+
+    def see(connection: Connection, jobs: Sequence[Job]) -> None:
+        began.append(Moment.of(bench.clock))
+        taken.extend({job.taken for job in jobs})
+        if len(jobs) > 1:
+            raise ValueError("this cannot be loaded together")
+
+    before = Moment.of(bench.clock)
+    bench.on_load = see
+    bench.answer(io=True)
+    assert len(taken) == len(began) == 3
+    times = [before, *(moment for pair in zip(taken, began, strict=True) for moment in pair)]
+    assert [one.monotonic for one in times] == sorted(one.monotonic for one in times)
+    assert before.wall <= taken[0].wall
 
 
 @BOTH

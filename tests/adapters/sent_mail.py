@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from pipeline.core.composing import compose, draft
 from pipeline.core.handing_over import Outgoing
+from pipeline.core.moments import Moment
 from pipeline.runtime.outgoing import message_id_of
 from pipeline.runtime.secrets import Secrets, SignedReplyTokens
 
+#: No limit.
+ALWAYS = Moment(float("inf"), datetime.max.replace(tzinfo=UTC))
 TOKENS = SignedReplyTokens(Secrets("a long secret key that only tests know"))
 FROM = "support@example.org"
 
@@ -17,7 +20,7 @@ FROM = "support@example.org"
 def outgoing(
     at: datetime,
     *,
-    begin_by: float = float("inf"),
+    begin_by: Moment = ALWAYS,
     to: tuple[str, ...] = ("ann@customer.example",),
     body: str = "We come tomorrow.",
     outbound_id: UUID | None = None,

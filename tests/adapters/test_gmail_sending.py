@@ -12,9 +12,11 @@ import pytest
 from pipeline.adapters.gmail_credentials import load
 from pipeline.adapters.gmail_sending import GmailSender
 from pipeline.core.handing_over import Finding, HandOver, Outgoing
+from pipeline.core.moments import Moment
 from pipeline.runtime.errors import NeedsAuthorization, Throttled
 from tests.adapters.desk import ADDRESS, Desk
 from tests.adapters.sent_mail import outgoing
+from tests.gmail_server import search
 from tests.gmail_server.faults import FaultKind
 from tests.gmail_server.samples import mail
 
@@ -123,7 +125,7 @@ def test_a_token_that_ran_out_is_renewed_and_the_mail_leaves_once(desk: Desk, se
 
 
 def test_a_sender_that_comes_too_late_transmits_nothing(desk: Desk, sender: GmailSender) -> None:
-    handed = sender.send(letter(desk, begin_by=desk.clock.monotonic() - 1))
+    handed = sender.send(letter(desk, begin_by=Moment.of(desk.clock).after(-timedelta(seconds=1))))
     assert (handed.how, sent(desk)) == (HandOver.LATER, [])
     assert desk.server.stats()["calls"].get("messages.send") is None  # type: ignore[attr-defined]
 
@@ -144,6 +146,22 @@ def test_a_mail_whose_id_was_changed_is_found_by_our_own_header(desk: Desk, send
     changed = given.raw.replace(given.message_id.encode(), b"<CAxyz@mail.gmail.example>")
     copy = desk.mailbox.add(changed, ("SENT",))
     assert sender.find(given) == (Finding.THERE, copy)
+
+
+def test_a_mail_that_no_search_knows_yet_is_found_in_the_list_of_what_was_sent(
+    desk: Desk, sender: GmailSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gmail's search comes after its list."""
+    given = letter(desk)
+    desk.mailbox.add(mail("older"), ("SENT",), at=desk.clock.now() - timedelta(hours=2))
+    copy = desk.mailbox.add(given.raw, ("SENT",))
+    desk.mailbox.add(mail("newer"), ("SENT",))
+    query_of = search.query_of
+    monkeypatch.setattr(
+        search, "query_of", lambda box, text, *which: query_of(box, "from:nobody" if text else "", *which)
+    )
+    assert sender.find(given) == (Finding.THERE, copy)
+    assert sender.find(letter(desk)) == (Finding.NOT_THERE, None)
 
 
 def test_a_forged_header_is_not_taken_for_ours(desk: Desk, sender: GmailSender) -> None:

@@ -17,7 +17,7 @@ import pytest
 from pipeline.adapters.parsing import IsolatingParser, Limits
 from pipeline.adapters.parsing_answer import READY
 from pipeline.core import mime
-from pipeline.runtime.errors import ParserDied, Transient
+from pipeline.runtime.errors import ParserDied, ReaderBusy, Transient
 from tests.factories import mail
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -118,6 +118,25 @@ def test_what_a_library_prints_does_not_stand_between_answers(mortal: IsolatingP
 def test_the_reader_knows_no_secret(mortal: IsolatingParser):
     with pytest.raises(ParserDied, match=r"settings: \[\]"):
         mortal.parse(_deadly("secrets"), isolated=True)
+
+
+def test_the_reader_is_told_what_it_needs_by_name(parser: IsolatingParser, monkeypatch: pytest.MonkeyPatch):
+    for name in ("AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "SOME_TOKEN"):
+        monkeypatch.setenv(name, "a secret")
+    before = {child.pid for child in _children()}
+    parser.parse(_HARMLESS, isolated=True)
+    (child,) = [one for one in _children() if one.pid not in before]
+    assert "a secret" not in child.environ().values()
+    assert child.environ()["PATH"]
+
+
+def test_whoever_cannot_wait_for_its_turn_is_told_so(mortal: IsolatingParser):
+    mortal._turn.acquire()
+    with pytest.raises(ReaderBusy):
+        mortal.parse(_HARMLESS, isolated=True, patience=timedelta(milliseconds=10))
+    assert mortal.parse(_HARMLESS, patience=timedelta(0)) == mime.parse(_HARMLESS)
+    mortal._turn.release()
+    assert mortal.parse(_HARMLESS, isolated=True, patience=timedelta(seconds=60)) == mime.parse(_HARMLESS)
 
 
 def test_a_reader_that_cannot_begin_is_not_the_mails_fault():

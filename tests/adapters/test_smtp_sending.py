@@ -6,8 +6,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -15,6 +16,7 @@ from pipeline.adapters import imap_credentials
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.smtp_sending import SmtpSender, SmtpServer
 from pipeline.core.handing_over import Finding, HandOver, Outgoing
+from pipeline.core.moments import Moment
 from pipeline.runtime.errors import FieldpostError, UserError
 from tests.adapters.sent_mail import FROM, outgoing
 from tests.dovecot import _write_certificate
@@ -101,6 +103,25 @@ def test_a_connection_that_ends_at_the_end_of_the_data_leaves_doubt(post: Post, 
     assert post.accepted == []
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["OK queued as 4711", "354 go on", "2x0 taken", "", "150 wait", "601 no", "421 closing", "421-closing\r\n421 now"],
+)
+def test_an_answer_to_the_end_of_the_data_that_says_neither_yes_nor_no_leaves_doubt(answer: str) -> None:
+    """The server may have taken the mail, and then said something else."""
+    with _Odd(answer) as port:
+        assert opened(port).send(letter()).how is HandOver.DOUBTFUL
+
+
+@pytest.mark.parametrize(
+    ("answer", "how"),
+    [("250-well\r\n250 taken", HandOver.ACCEPTED), ("451 later", HandOver.LATER), ("554 no", HandOver.REFUSED)],
+)
+def test_an_answer_to_the_end_of_the_data_that_says_yes_or_no_is_believed(answer: str, how: HandOver) -> None:
+    with _Odd(answer) as port:
+        assert opened(port).send(letter()).how is how
+
+
 @pytest.mark.parametrize("after", ["EHLO", "MAIL", "RCPT", "DATA"])
 def test_a_connection_that_ends_before_the_end_of_the_data_leaves_no_doubt(after: str) -> None:
     with _Ending(after) as port:
@@ -121,7 +142,7 @@ def test_a_wrong_password_leaves_no_doubt_and_is_not_told(post: Post) -> None:
 
 
 def test_a_sender_that_comes_too_late_ends_nothing(post: Post, sender: SmtpSender) -> None:
-    handed = sender.send(letter(begin_by=CLOCK.monotonic() - 1))
+    handed = sender.send(letter(begin_by=Moment.of(CLOCK).after(-timedelta(seconds=1))))
     assert (handed.how, post.accepted) == (HandOver.LATER, [])
 
 
@@ -178,13 +199,12 @@ def test_ports_follow_the_protection() -> None:
     assert (port(), port(security="tls"), port(security="tls", port=2465)) == (587, 465, 2465)
 
 
-class _Ending:
-    """A server that ends the connection after it read one step."""
+class _Server:
+    """A server that speaks to one sender, as `_serve` says."""
 
-    def __init__(self, after: str) -> None:
-        self._after = after
+    def __init__(self) -> None:
         self._listener = socket.create_server((HOST, 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> int:
         self._thread.start()
@@ -195,12 +215,48 @@ class _Ending:
         self._thread.join(10)
         self._listener.close()
 
-    def _serve(self) -> None:
+    def _accept(self) -> None:
         connection, _ = self._listener.accept()
         with connection, connection.makefile("rb") as lines:
             connection.sendall(b"220 hello\r\n")
-            while line := lines.readline():
-                word = line.split(b":")[0].split()[0].decode().upper()
-                if word == self._after:
-                    return
-                connection.sendall(b"250 fine\r\n")
+            self._serve(connection, lines)
+
+    def _serve(self, connection: socket.socket, lines: BinaryIO) -> None:
+        raise NotImplementedError
+
+
+class _Ending(_Server):
+    """A server that ends the connection after it read one step."""
+
+    def __init__(self, after: str) -> None:
+        super().__init__()
+        self._after = after
+
+    def _serve(self, connection: socket.socket, lines: BinaryIO) -> None:
+        while line := lines.readline():
+            if _word(line) == self._after:
+                return
+            connection.sendall(b"250 fine\r\n")
+
+
+class _Odd(_Server):
+    """A server that takes everything, and answers the end of the data as it likes."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def _serve(self, connection: socket.socket, lines: BinaryIO) -> None:
+        while line := lines.readline():
+            connection.sendall(b"354 go on\r\n" if _word(line) == "DATA" else b"250 fine\r\n")
+            if _word(line) == "DATA":
+                while lines.readline() != b".\r\n":
+                    pass
+                connection.sendall(f"{self._answer}\r\n".encode())
+            if _word(line) == "QUIT":
+                return
+
+
+def _word(line: bytes) -> str:
+    """Return the command of a line."""
+    return line.split(b":")[0].split()[0].decode().upper()

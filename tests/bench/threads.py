@@ -63,6 +63,7 @@ def _facts(number: int, mail: mime.Parsed) -> Facts:
         subject_norm=mail.subject_norm,
         is_list=marker is not None and marker.kind is MachineKind.MAILING_LIST,
         list_id=mail.list_id,
+        is_unaddressed=mail.recipient.address is None,
     )
 
 
@@ -117,7 +118,7 @@ def _explained(facts: Sequence[Facts], ours: dict[int, int]) -> list[str]:
 
 def _people(parent: Facts) -> str:
     named = [address for address in (parent.sender, *parent.recipients, *parent.reply_to) if address]
-    return ", ".join(participants.people(named))
+    return ", ".join(participants.people(named, ()))
 
 
 def main(arguments: Sequence[str]) -> int:

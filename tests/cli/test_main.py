@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ops_api.cli.lazy import COMMANDS
+from pipeline.runtime.settings import Settings
 from tests.cli.conftest import Command
 
 _GROUPS = {
@@ -104,3 +105,27 @@ def test_a_request_without_anything_running_says_to_run_up(
     result = fieldpost("backfill", "a@example.org", "--data", tmp_path_factory.mktemp("data"))
     assert result.code == 2
     assert "fieldpost up" in result.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "quarantine show {}", "quarantine release {} --reason x", "reprocess show {}", "reprocess apply {}",
+        "reprocess cancel {}", "raw {}", "dlq show {}", "dlq replay {}", "dlq discard {} --reason x",
+        "ticket undo tkt-x {}", "ticket split tkt-x {} --reason x",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("number", ["0", "9" * 20])
+def test_a_number_that_is_no_id_is_told_in_one_line(
+    fieldpost: Command, served: Settings, line: str, number: str
+) -> None:
+    done = fieldpost(*line.format(number).split())
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("wrong", ["a\x00b", "\udcff", "<\ud800@x>"])
+@pytest.mark.parametrize("line", ["raw", "reply tkt-x --text", "identity verify", "search", "reprocess show 1 --field"])
+def test_an_argument_that_is_no_text_is_told_in_one_line(fieldpost: Command, line: str, wrong: str) -> None:
+    done = fieldpost(*line.split(), wrong)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "is no text" in done.err

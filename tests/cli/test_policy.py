@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from pipeline.core.policies import SETTINGS, OrganizationPolicy
 from pipeline.runtime.db import Database
@@ -63,6 +64,13 @@ def test_values_are_set_kept_and_taken_back(fieldpost: Command, served: Settings
         ("subject_window_days=9999", "between 0 and 365"),
         ("triage_mode=magic", "'magic' is not a valid TriageMode"),
         ("acknowledgement=5", "acknowledgement is text"),
+        ("reopen_after_days=1e300", "between 0 and 36500"),
+        ("reopen_after_days=2000000000", "between 0 and 36500"),
+        ("reopen_after_days=-1", "between 0 and 36500"),
+        ('acknowledgement="\\u0000"', "control character"),
+        ('acknowledgement="a\\u0001b"', "control character"),
+        ('own_domains=["a\\u0000"]', "control character"),
+        ("automatic_answers_in_all=0", "between 1 and 100000"),
     ],
 )
 def test_a_wrong_value_changes_nothing(
@@ -82,3 +90,14 @@ def test_several_organizations_must_be_named(fieldpost: Command, served: Setting
     assert fieldpost("policy", "set", "acknowledge=true", "--org", "Acme").code == 0
     assert stored(db) == {"acknowledge": True}
     assert factories.value(db, "SELECT policy FROM organizations WHERE name = 'Globex'") == {}
+
+
+def test_looking_waits_for_nobody_and_a_change_for_no_row_that_refers_to_the_organization(
+    fieldpost: Command, served: Settings, db: Database
+) -> None:
+    with db.begin() as connection:
+        connection.execute(text("SELECT 1 FROM organizations FOR KEY SHARE"))
+        assert fieldpost("policy", "set", "acknowledge=true").code == 0
+    with db.begin() as connection:
+        connection.execute(text("SELECT 1 FROM organizations FOR UPDATE"))
+        assert fieldpost("policy", "show").code == 0

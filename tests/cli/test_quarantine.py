@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from models.enums import QuarantineCause
 from pipeline.runtime import quarantine
@@ -21,6 +22,12 @@ def held(db: Database) -> list[int]:
         archive = Archive(connection)
         message = archive.message("Request [#7] received", "<1@x>")
         occurrences = [archive.occurrence(str(number), "parsed", message) for number in range(2)]
+        for occurrence_id in occurrences:
+            connection.execute(
+                text("INSERT INTO occurrence_recipients (occurrence_id, message_id, source, confidence, evidence)"
+                     " VALUES (:occurrence, :message, 'unknown', 'low', '{}')"),
+                {"occurrence": occurrence_id, "message": message},
+            )  # fmt: skip
         causes = (QuarantineCause.LOOP, QuarantineCause.ANSWERS_BACK)
         quarantine.hold(
             connection,

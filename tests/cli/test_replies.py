@@ -181,6 +181,33 @@ def test_a_person_decides_what_got_stuck(fieldpost: Command, ticket: str, db: Da
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize(
+    ("job", "shown", "what"),
+    [
+        ("state = 'dead', last_error = '{\"text\": \"a defect\"}'", "dead: a defect", "dead letter"),
+        ("state = 'blocked'", "blocked", "mended"),
+        (None, "missing", "missing"),
+    ],
+)
+@pytest.mark.parametrize("state", ["queued", "sending"])
+def test_a_message_that_no_job_will_send_says_so(  # noqa: PLR0917
+    fieldpost: Command, ticket: str, db: Database, state: str, job: str | None, shown: str, what: str
+) -> None:
+    outbound_id = fieldpost("reply", ticket, *TEXT, "--json").json["outbound_id"]
+    factories.rows(db, "UPDATE outbound SET state = :state, handed_over_at = now() - interval '1 hour'", state=state)
+    factories.rows(db, f"UPDATE jobs SET {job} WHERE stage = 'send'" if job else "DELETE FROM jobs")
+    said = " ".join(fieldpost("outbound", "show", outbound_id).out.split())
+    assert f"job {shown}" in said
+    assert what in said
+    assert ("settle ID --sent" in said) == (state == "sending")
+    assert fieldpost("outbound", "show", outbound_id, "--json").json["job_state"] == (
+        shown.partition(":")[0] if job else None
+    )
+    if state == "sending":
+        assert fieldpost("outbound", "settle", outbound_id, "--sent").code == 0
+
+
 def test_addresses_are_proved_by_gmail(fieldpost: Command, mailbox_id: UUID, gmail: GmailServer, db: Database) -> None:
     gmail.mailbox(ADDRESS).send_as = {"sales@example.org": "accepted", "new@example.org": "pending"}
     for address in (ADDRESS, "sales@example.org", "new@example.org", "evil@other.example"):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.enums import MachineKind
+from pipeline.core.answered import Had
 from pipeline.core.loops import (
     Asked,
     Exchange,
@@ -90,14 +91,13 @@ def asked(**changes: object) -> Asked:
         "asks_for_none": False,
         "is_ours": False,
         "age": timedelta(minutes=1),
-        "in_hour": 4,
-        "in_day": 19,
+        "had": Had(4, 19, 19, 79, 499),
     }
     return Asked(**(known | changes))  # type: ignore[arg-type]
 
 
 def test_a_person_is_answered():
-    assert why_unanswered(asked(), per_hour=5, per_day=20) is None
+    assert why_unanswered(asked(), per_hour=5, per_day=20, in_all=500) is None
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,15 @@ def test_a_person_is_answered():
         ({"asks_for_none": True}, "asks for no"),
         ({"is_ours": True}, "an address of ours"),
         ({"age": timedelta(days=2)}, "older than a day"),
-        ({"in_hour": 5}, "5 automatic answers within the hour"),
-        ({"in_day": 20}, "20 automatic answers within the day"),
+        ({"had": Had(person_in_hour=5)}, "its sender had 5 automatic answers within the hour"),
+        ({"had": Had(person_in_day=20)}, "its sender had 20 automatic answers within the day"),
+        ({"had": Had(domain_in_hour=20)}, "its domain had 20 automatic answers within the hour"),
+        ({"had": Had(domain_in_day=80)}, "its domain had 80 automatic answers within the day"),
+        ({"had": Had(all_in_hour=500)}, "everybody together had 500 automatic answers within the hour"),
     ],
 )
 def test_machines_ourselves_old_mail_and_too_many_are_not_answered(changes: dict[str, object], said: str):
-    assert said in (why_unanswered(asked(**changes), per_hour=5, per_day=20) or "")
+    assert said in (why_unanswered(asked(**changes), per_hour=5, per_day=20, in_all=500) or "")
 
 
 def told(count: int) -> list[str]:

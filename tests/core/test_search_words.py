@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +53,11 @@ def test_words_keep_to_their_bytes_and_hold_only_letters_and_digits(said: str, l
     assert len(found.encode()) <= limit
     assert not set(found) & set("'\"\\:*&|!<>()\x00_-.@/")
     assert "  " not in found
+
+
+def test_marks_without_end_do_not_stop_the_search() -> None:
+    hostile = "a" + "\u20d0\u1ab5" * 2_000
+    marks = re.compile("[\u20d0\u1ab5]+")
+    assert max(len(run) for run in marks.findall(fold(hostile))) <= 30
+    assert fold(fold(hostile)) == fold(hostile)
+    assert words("one" + "\u0316\u0301" * 100_000 + " two") == "one two"

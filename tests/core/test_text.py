@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+import unicodedata
+from itertools import groupby
 
 import pytest
 from hypothesis import given, settings
@@ -130,3 +134,53 @@ def test_one_line_drops_controls_and_direction_overrides() -> None:
 
 def test_line_ends_become_line_feeds() -> None:
     assert text.plain_lines("\ufeffa\r\nb\rc\n") == "a\nb\nc\n"
+
+
+def longest_run(value: str) -> int:
+    """Return how many marks stand side by side at most: sorting them is quadratic in that."""
+    runs = groupby(value, key=lambda character: unicodedata.combining(character) != 0)
+    return max((len(list(run)) for is_mark, run in runs if is_mark), default=0)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFKC", "NFKD"])
+@pytest.mark.parametrize(
+    "marks", ["\u0316\u0301", "\u0301\uff9e\u0316", "\u0f73\u0301", "\u0344\u0316", "\u20d0\u1ab5", "\U0001d165\u0301"]
+)
+def test_marks_without_end_are_split_in_every_form(form: text.Form, marks: str) -> None:
+    found = text.normalised("a" + marks * 2_000 + "b", form)
+    assert longest_run(unicodedata.normalize(form, found)) <= 70
+    apart = unicodedata.normalize("NFKD", found)
+    assert (apart[0], apart[-1]) == ("a", "b")
+    assert len(apart) >= len(marks) * 2_000
+
+
+def test_no_mark_is_lost_and_thirty_are_left_as_they_are() -> None:
+    thirty = "q" + "\u0316\u0301" * 15
+    assert text.normalised(thirty) == unicodedata.normalize("NFC", thirty)
+    found = text.normalised(thirty + "\u0316\u0301" * 15)
+    assert found.count("\u034f") == 1
+    assert (found.count("\u0316"), found.count("\u0301")) == (30, 30)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+@settings(deadline=None)
+def test_text_that_people_write_gets_the_normal_form_of_the_standard(value: str) -> None:
+    for form in ("NFC", "NFKC", "NFKD"):
+        if re.search(r"[^\w\s]{30}", value) is None:
+            assert text.normalised(value, form) == unicodedata.normalize(form, value)
+
+
+def test_every_mark_there_is_counts_as_one() -> None:
+    """A mark is what begins with a non-starter when it is taken apart; a run of any must be split."""
+    missed = []
+    for code in range(sys.maxunicode + 1):
+        apart = unicodedata.normalize("NFKD", chr(code))
+        if unicodedata.combining(apart[0]) and "\u034f" not in text.normalised(chr(code) * 40, "NFKD"):
+            missed.append(hex(code))
+    assert missed == []
+
+
+def test_whatever_is_decoded_has_no_endless_marks() -> None:
+    hostile = "a" + "\u0316\u0301" * 2_000
+    for charset in ("utf-8", None, "x-unknown"):
+        assert longest_run(text.decode(hostile.encode(), charset)[0]) <= 30

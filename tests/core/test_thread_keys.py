@@ -94,10 +94,31 @@ def test_people_of_one_organization_who_answer_a_lost_message_belong_together_an
     assert not are_joined(fact(1, JOE, **lost), fact(2, EVE, **lost))
 
 
-def test_the_answer_to_a_form_goes_to_its_reply_address():
-    form = fact(1, "noreply@form.example", reply_to=(JOE,))
+def test_the_answer_to_a_form_of_our_own_site_goes_to_its_reply_address():
+    form = fact(1, "website@acme.example", reply_to=(JOE,))
     assert are_joined(form, fact(2, US, recipients=(JOE,), in_reply_to=("<1@x>",), is_outbound=True))
-    assert are_joined(form, fact(3, JOE, in_reply_to=("<1@x>",), recipients=(US, "noreply@form.example")))
+    assert are_joined(form, fact(3, JOE, in_reply_to=("<1@x>",)))
+
+
+def test_a_reply_address_makes_nobody_the_author_of_a_strangers_mail():
+    stranger = fact(2, MALLORY, rfc_message_id="<1@x>", reply_to=(ANN,), recipients=(US, ANN))
+    ours = fact(3, US, recipients=(ANN,), in_reply_to=("<1@x>",), is_outbound=True)
+    assert frozenset({2}) in joined(fact(1), stranger, ours)
+
+
+def test_the_list_that_customers_write_to_is_no_circle():
+    group = {"is_list": True, "list_id": "help.acme.example"}
+    assert not are_joined(fact(1, **group), fact(2, MALLORY, in_reply_to=("<1@x>",), recipients=(US, ANN), **group))
+    assert are_joined(fact(1, **group), fact(2, BOB, in_reply_to=("<1@x>",), **group))
+
+
+@pytest.mark.parametrize("domains", [1, 150])
+def test_many_mailboxes_of_ours_change_neither_what_joins_nor_its_cost(domains: int):
+    rules = Rules(own=frozenset({"@acme.example", *(f"@brand{number}.example" for number in range(domains))}))
+    ours = fact(2, US, recipients=(ANN,), in_reply_to=("<1@x>",), is_outbound=True)
+    assert are_joined(fact(1), ours, fact(3, CARL, in_reply_to=("<2@x>",), recipients=(US,)), rules=rules) is False
+    assert are_joined(fact(1), ours, fact(3, BOB, in_reply_to=("<2@x>",)), rules=rules)
+    assert len(keys_of(ours, rules)) < 12
 
 
 def test_a_team_written_to_under_another_name_may_answer():
@@ -119,7 +140,10 @@ def test_on_a_list_everybody_answers_everybody_but_not_what_did_not_come_through
 
 
 def test_posts_that_name_nobody_answer_each_other():
-    assert are_joined(fact(1, ANN, recipients=()), fact(2, CARL, recipients=(), in_reply_to=("<1@x>",)))
+    silent = {"recipients": (), "is_unaddressed": True}
+    assert are_joined(fact(1, ANN, **silent), fact(2, CARL, in_reply_to=("<1@x>",), **silent))
+    hidden = fact(1, ANN, recipients=())
+    assert not are_joined(hidden, fact(2, CARL, in_reply_to=("<1@x>",), **silent)), "our envelope was named"
 
 
 def test_a_providers_thread_joins_the_people_that_it_has_in_common():
@@ -200,7 +224,10 @@ def mails(draw: st.DrawFn) -> list[Facts]:
                 reply_to=tuple(draw(st.lists(PEOPLE, max_size=1))) if draw(st.integers(0, 4)) == 0 else (),
                 is_outbound=sender == US,
                 is_list=is_list,
-                list_id=draw(st.none() | st.sampled_from(["l.example", "m.example"])) if is_list else None,
+                list_id=draw(st.none() | st.sampled_from(["l.example", "m.example", "help.acme.example"]))
+                if is_list
+                else None,
+                is_unaddressed=draw(st.booleans()),
                 reported=tuple(draw(st.lists(ids, max_size=1))) if draw(st.integers(0, 5)) == 0 else (),
                 threads=(("m", draw(st.sampled_from("tu"))),) if draw(st.integers(0, 5)) == 0 else (),
             )

@@ -58,7 +58,8 @@ def _answers(child: Facts, parent: Facts, own: Collection[str]) -> bool:
     """The child names the parent, is addressed to its author, and comes from one of its people."""
     if parent.rfc_message_id is None or parent.rfc_message_id not in (*child.in_reply_to, *child.references):
         return False
-    author, people = _author(parent), _author(parent) | _tokens(parent.recipients) | set(own)
+    author = _author(parent, own)
+    people = _tokens([parent.sender, *parent.recipients, *parent.reply_to], own) | {"us"}
     return bool(author & _addressed(child, own) and people & _speakers(child, own)) or _share_a_circle(
         child, parent, own
     )
@@ -76,12 +77,12 @@ def _are_the_same(one: Facts, other: Facts, own: Collection[str]) -> bool:
     """Both carry one id, of one author, and may be answered by the same people."""
     if one.rfc_message_id is None or one.rfc_message_id != other.rfc_message_id:
         return False
-    return bool(_author(one) & _author(other)) or _share_a_circle(one, other, own)
+    return bool(_author(one, own) & _author(other, own)) or _share_a_circle(one, other, own)
 
 
 def _report(report: Facts, other: Facts, own: Collection[str]) -> bool:
     """One reports on the other, which one of us wrote; or both report on the same."""
-    is_ours = other.is_outbound or bool(_tokens([other.sender]) & set(own))
+    is_ours = other.is_outbound or _tokens([other.sender], own) == {"us"}
     on_ours = is_ours and other.rfc_message_id in report.reported
     return on_ours or bool(set(report.reported) & set(other.reported))
 
@@ -93,23 +94,24 @@ def _are_in_a_thread(one: Facts, other: Facts, own: Collection[str]) -> bool:
 
 
 def _counterparts(message: Facts, own: Collection[str]) -> set[str]:
-    sender = _tokens([message.sender])
-    outside = sender - set(own)
+    sender = _tokens([message.sender], own)
+    outside = sender - {"us"}
     if message.is_outbound or not outside:
-        outside = _tokens(message.recipients) - set(own)
+        outside = _tokens(message.recipients, own) - {"us"}
     return outside or sender
 
 
-def _author(message: Facts) -> set[str]:
-    return _tokens([message.sender, *message.reply_to])
+def _author(message: Facts, own: Collection[str]) -> set[str]:
+    sender = _tokens([message.sender], own)
+    return sender | (_tokens(message.reply_to, own) if sender == {"us"} else set())
 
 
 def _speakers(message: Facts, own: Collection[str]) -> set[str]:
-    return _tokens([message.sender]) | (set(own) if message.is_outbound else set())
+    return _tokens([message.sender], own) | ({"us"} if message.is_outbound else set())
 
 
 def _addressed(message: Facts, own: Collection[str]) -> set[str]:
-    return _tokens([message.sender, *message.recipients]) | set(own)
+    return _tokens([message.sender, *message.recipients], own) | {"us"}
 
 
 def _share_a_circle(one: Facts, other: Facts, own: Collection[str]) -> bool:
@@ -117,16 +119,20 @@ def _share_a_circle(one: Facts, other: Facts, own: Collection[str]) -> bool:
 
 
 def _circles(message: Facts, own: Collection[str]) -> set[str]:
-    if message.is_list:
+    ours = [domain.removeprefix("@") for domain in own]
+    if message.is_list and not any(f".{message.list_id}".endswith(f".{domain}") for domain in ours):
         listed = {f"list {message.list_id}"} if message.list_id else set()
-        return listed | (_tokens(message.recipients) - set(own))
-    return {"nobody"} if not message.recipients and not message.is_outbound else set()
+        return listed | (_tokens(message.recipients, own) - {"us"})
+    if message.is_list:
+        return set()
+    return {"nobody"} if message.is_unaddressed and not message.recipients and not message.is_outbound else set()
 
 
-def _tokens(addresses: Iterable[str | None]) -> set[str]:
+def _tokens(addresses: Iterable[str | None], own: Collection[str]) -> set[str]:
     found = set()
     for address in addresses:
         if address:
             domain = address.split("@")[-1]
-            found.add(address if "@" not in address or domain in PUBLIC_DOMAINS else f"@{domain}")
+            token = address if "@" not in address or domain in PUBLIC_DOMAINS else f"@{domain}"
+            found.add("us" if token in own else token)
     return found

@@ -144,12 +144,14 @@ def send_after_commit(happens: Happens) -> None:
 
 def send_frozen(happens: Happens) -> None:
     """The worker freezes with a mail in its hands under a lease that is soon over, and must not begin to send late."""
-    crews.CREWS = (tuple(Lane),)
-    worker.Crews = partial(crews.Crews, threads=1)  # type: ignore[assignment,misc]
-    for name in STAGES:
-        _change(name, lease=LEASE)
-    send.BEGIN_WITHIN = timedelta(milliseconds=500)
+    _be_short()
     send_before_call(happens)
+
+
+def send_frozen_after_mark(happens: Happens) -> None:
+    """As `send_frozen`, between the commit of the mark and everything else that sending is."""
+    _be_short()
+    send_after_mark(happens)
 
 
 def send_frozen_unbounded(happens: Happens) -> None:
@@ -169,6 +171,7 @@ _MOMENTS = {
         *DEATHS,
         *SEND_DEATHS,
         send_frozen,
+        send_frozen_after_mark,
         send_frozen_unbounded,
         with_bytes,
         with_bytes_unfenced,
@@ -194,6 +197,16 @@ def main(arguments: Sequence[str]) -> None:
     settings = read_settings()
     set_up_logs(settings.log_format, settings.log_level, "worker")
     worker.run(settings)
+
+
+def _be_short() -> None:
+    """Let leases be over soon, and the time in which sending must begin."""
+    # With more threads another one could freeze inside a transaction, and its locks would hold up everybody.
+    crews.CREWS = (tuple(Lane),)
+    worker.Crews = partial(crews.Crews, threads=1)  # type: ignore[assignment,misc]
+    for name in STAGES:
+        _change(name, lease=LEASE)
+    send.BEGIN_WITHIN = timedelta(milliseconds=500)
 
 
 def _change(name: str, **changes: Any) -> None:

@@ -79,7 +79,7 @@ def test_with_a_third_of_all_calls_failing_the_mirror_is_equal_and_nothing_is_bu
     print(f"seed {_SEED}")
     faults = [server.faults.add(kind, share=share, retry_after=1) for kind, share in _FAULTS.items()]
     chance = Random(_SEED)
-    gmail.arrive(2_000, chance, at=LONG_AGO)
+    gmail.arrive(1_200, chance, at=LONG_AGO)
     workers.keep(2)
     gmail.backfill()
     gmail.settle()

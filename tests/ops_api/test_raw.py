@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from models.enums import BlobKind
 from ops_api.access import Role
+from ops_api.limits import Limits
+from ops_api.raws import READS
+from ops_api.routes import raw as route
 from pipeline.adapters.blobs import open_blob_store
 from tests.ops_api.serving import Api, House, change, house, serving, settings_for
+from tests.worker_process import until
 
 RAW = b"From: ann@example.org\r\nSubject: <script>\xff\x00\r\n\r\n" + os.urandom(200_000)
 
@@ -88,3 +94,57 @@ def test_a_server_without_a_blob_store_says_what_to_set(database_url: str) -> No
 @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 30])
 def test_nonsense_is_refused(api: Api, mail: House, number: str) -> None:
     assert api.person(mail.org_id).get(f"/ops/occurrences/{number}/raw").status_code == 422
+
+
+def slow_client(api: Api, found: House) -> socket.socket:
+    """Ask for the mail, take its head, and read no further."""
+    http = api.person(found.org_id).http
+    asked = f"GET {_path(found)} HTTP/1.1\r\nHost: {http.base_url.host}:{http.base_url.port}\r\n"
+    asked += f"Cookie: {'; '.join(f'{name}={value}' for name, value in http.cookies.items())}\r\n\r\n"
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(30)
+    client.connect((http.base_url.host, http.base_url.port or 80))
+    client.sendall(asked.encode())
+    assert client.recv(64).startswith(b"HTTP/1.1 200")
+    return client
+
+
+@pytest.fixture
+def large(database_url: str, tmp_path: Path) -> Iterator[tuple[Api, House]]:
+    """Serve a mail that no socket's buffers hold, with little patience for those who wait for their turn."""
+    raw = os.urandom(16_000_000)
+    url = (tmp_path / "blobs").as_uri()
+    open_blob_store(url).put(BlobKind.RAW, {hashlib.sha256(raw).hexdigest(): raw})
+    with serving(settings_for(database_url, blob_url=url), limits=Limits(deadline=timedelta(seconds=1))) as running:
+        found = house(running.db, "mail")
+        change(
+            running.db, "UPDATE occurrences SET raw_sha256 = :sha256 WHERE id = :id",
+            id=found.occurrence_id, sha256=hashlib.sha256(raw).digest(),
+        )  # fmt: skip
+        yield running, found
+
+
+def test_no_more_mails_are_held_than_there_are_turns_however_slow_their_readers_are(large: tuple[Api, House]) -> None:
+    api, found = large
+    clients = [slow_client(api, found) for _ in range(READS)]
+    assert api.person(found.org_id).get(_path(found)).status_code == 503
+    clients[0].close()
+    until(lambda: api.person(found.org_id).get(_path(found)).status_code == 200, "a turn is free")
+    for one in clients:
+        one.close()
+
+
+def test_who_takes_too_long_loses_the_connection_and_the_next_has_the_turn(
+    large: tuple[Api, House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, found = large
+    monkeypatch.setattr(route, "_PATIENCE", timedelta(milliseconds=300))
+    monkeypatch.setattr(route, "_PER_CHUNK", timedelta(milliseconds=1))
+    clients = [slow_client(api, found) for _ in range(READS)]
+    monkeypatch.setattr(route, "_PATIENCE", timedelta(seconds=30))
+    until(lambda: api.person(found.org_id).get(_path(found)).status_code == 200, "a turn is free")
+    for one in clients:
+        taken = sum(map(len, iter(lambda one=one: one.recv(1_000_000), b"")))
+        assert taken < 16_000_000
+        one.close()

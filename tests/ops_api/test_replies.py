@@ -252,6 +252,25 @@ def test_a_decision_that_does_not_fit_is_refused(api: Api, ours: House, queued: 
     assert rows(api.db, "SELECT state FROM outbound") == [(state,)]
 
 
+@pytest.mark.parametrize(("what", "after"), [("retry", "queued"), ("settle", "sent")])
+def test_what_is_under_way_for_minutes_a_person_decides(
+    api: Api, ours: House, queued: str, what: str, after: str
+) -> None:
+    change(api.db, "UPDATE outbound SET state = 'sending', handed_over_at = now() - interval '4 minutes'")
+    person = api.person(ours.org_id)
+    answer = person.post(f"/outbound/{queued}/{what}")
+    assert (answer.status_code, "5 minutes after" in answer.json()["detail"]) == (409, True)
+    change(api.db, "UPDATE outbound SET handed_over_at = now() - interval '6 minutes'")
+    assert person.post(f"/outbound/{queued}/{what}").json() == {"outbound_id": queued, "state": after}
+
+
+def test_it_is_told_how_the_job_stands_that_sends(api: Api, ours: House, queued: str) -> None:
+    person = api.person(ours.org_id)
+    assert [one["job_state"] for one in person.get("/outbound").json()["items"]] == ["ready"]
+    change(api.db, "DELETE FROM jobs WHERE stage = 'send'")
+    assert [one["job_state"] for one in person.get("/outbound").json()["items"]] == [None]
+
+
 def test_messages_of_another_organization_cannot_be_decided(
     api: Api, ours: House, theirs: House, ticket_id: UUID, identity_id: UUID
 ) -> None:

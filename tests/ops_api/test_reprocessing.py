@@ -98,3 +98,11 @@ def test_old_collisions_are_marked_once(api: Api) -> None:
     assert group["message_count"] == 3
     again = admin.post("/ops/messages/collisions/backfill").json()
     assert again == {"fingerprints_scanned": 2, "groups_updated": 0, "messages_updated": 0}
+
+
+@pytest.mark.parametrize("field", ["a\x00b", "", "x" * 65, "Subject", "a b"])
+def test_a_field_that_cannot_be_is_refused(api: Api, desk: World, field: str) -> None:
+    admin = api.person(desk.org_id)
+    run_id = admin.post("/ops/reprocessings", json={"kind": "parse"}).json()["reprocessing_id"]
+    assert admin.get(f"/ops/reprocessings/{run_id}", params={"field": field}).status_code == 422
+    assert admin.get(f"/ops/reprocessings/{run_id}", params={"field": "subject_norm"}).status_code == 200

@@ -140,7 +140,7 @@ class MortalParser:
     deadly: bytes = b"X-Deadly: yes"
     isolated: int = 0
 
-    def parse(self, raw: bytes, *, isolated: bool = False) -> Parsed:
+    def parse(self, raw: bytes, *, isolated: bool = False, patience: timedelta | None = None) -> Parsed:
         self.isolated += isolated
         if self.deadly in raw:
             raise ParserDied("the process that read it was ended by SIGSEGV")

@@ -177,3 +177,61 @@ def test_the_organizations_own_words_are_used(world: World):
     (found,) = chain.receive(world, mail())
     said = message_from_bytes(sender.sent[0].raw, policy=default).get_content().strip()
     assert said == f"Danke! Ihre Nummer: {world.ticket_of(found).code}"
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "root@localhost", "josé@customer.example", "a@[192.0.2.1]", "a..b@customer.example", "x.@docomo.example",
+        "a@under_score.example",
+    ],
+)  # fmt: skip
+def test_who_cannot_be_written_to_is_not_answered_and_the_ticket_says_why(world: World, sender: str):
+    post = chain.desk(world)
+    (found,) = chain.receive(world, _from(sender, 1))
+    assert (post.sent, world.ticket_of(found).status) == ([], "new")
+    said = world.value("SELECT data ->> 'reason' FROM events WHERE kind = 'acknowledgement.withheld'")
+    assert "is no mail address that can be written to" in said
+
+
+def test_a_domain_in_other_letters_counts_as_the_one_it_is_written_to(world: World):
+    sender = chain.desk(world)
+    for number in range(7):
+        chain.receive(world, _from("auto@müller.example", number))
+    assert chain.told(sender) == ["auto@xn--mller-kva.example"] * 5
+
+
+@pytest.mark.parametrize(("pattern", "most"), [("case+{}@desk.example", 5), ("case-{}@desk.example", 20)])
+def test_a_desk_that_writes_from_a_new_address_each_time_is_answered_a_bounded_number_of_times(
+    world: World, pattern: str, most: int
+):
+    sender = chain.desk(world)
+    chain.receive(world, *(_from(pattern.format(number), number) for number in range(12)))
+    for number in range(12, 24):
+        chain.receive(world, _from(pattern.format(number), number))
+    assert len(sender.sent) == most
+    chain.receive(world, _from("ann@gmail.com", 98), _from("bob@gmail.com", 99))
+    assert len(sender.sent) == most + 2
+
+
+def test_an_organization_answers_automatically_so_often_in_an_hour_whoever_asks(world: World):
+    sender = chain.desk(world, automatic_answers_in_all=3)
+    chain.receive(world, *(_from(f"ann@c{number}.example", number) for number in range(5)))
+    assert len(sender.sent) == 3
+    world.rows("UPDATE outbound SET created_at = created_at - interval '61 minutes'")
+    chain.receive(world, _from("ann@c9.example", 9))
+    assert len(sender.sent) == 4
+
+
+def test_words_that_no_mail_may_hold_are_withheld_and_not_tried_again(world: World):
+    sender = chain.desk(world, acknowledgement="\x01\x02")
+    chain.receive(world, mail())
+    assert sender.sent == []
+    assert "a body has" in world.value("SELECT data ->> 'reason' FROM events WHERE kind = 'acknowledgement.withheld'")
+
+
+def _from(sender: str, number: int) -> bytes:
+    return (
+        f"From: {sender}\r\nTo: help@acme.example\r\nSubject: Matter {number}\r\nMessage-ID: <{number}@q.example>\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\n\r\nPart {number} of the thing is broken.\r\n"
+    ).encode()

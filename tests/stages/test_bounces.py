@@ -8,10 +8,12 @@ from uuid import UUID
 import pytest
 
 from models.enums import OutboundKind
+from pipeline.core.handing_over import Handed, HandOver
 from pipeline.runtime import outgoing
 from pipeline.stages import send
 from tests.factories import mail
 from tests.stages import chain
+from tests.stages.post import MemorySender
 from tests.stages.world import World
 
 
@@ -55,6 +57,38 @@ def report(
         "--b\r\nContent-Type: text/rfc822-headers\r\n\r\n"
         f"Message-ID: {message_id}\r\nSubject: Re: broken\r\n\r\n--b--\r\n"
     ).encode()
+
+
+@pytest.mark.parametrize("action", ["failed", "delayed"])
+def test_a_report_shows_that_a_mail_of_unknown_fate_was_sent(world: World, action: str):
+    ticket_id, message_id = replied(world)
+    world.rows("UPDATE outbound SET state = 'unknown', sent_at = NULL, last_error = 'its answer was lost'")
+    world.parsed(report(message_id, action=action, status="5.1.1" if action == "failed" else "4.4.1"))
+    assert world.rows("SELECT state, sent_at IS NULL, last_error FROM outbound") == [("sent", False, None)]
+    (event,) = world.rows("SELECT ticket_id, data FROM events WHERE kind = 'outbound.sent' AND data ? 'shown_by'")
+    assert event.ticket_id == ticket_id
+    assert len(events(world)) == 1
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "queued"])
+def test_a_report_decides_nothing_about_what_did_not_leave(world: World, state: str):
+    _, message_id = replied(world)
+    world.rows("UPDATE outbound SET state = :state, sent_at = NULL", state=state)
+    world.parsed(report(message_id))
+    assert bounced(world).state == state
+
+
+def test_a_report_that_comes_before_the_doubt_ends_settles_it(world: World):
+    """The sender cannot tell, but who got the report can."""
+    sender = world.senders.by_mailbox.setdefault(world.mailbox_id, MemorySender(keeps=False))
+    sender.answers = [Handed(HandOver.DOUBTFUL, "the connection ended")]
+    _, message_id = replied(world)
+    world.parsed(report(message_id))
+    assert bounced(world).state == "sending"
+    world.rows("UPDATE outbound SET handed_over_at = now() - interval '2 minutes'")
+    world.run(send.STAGE, world.value("SELECT id FROM outbound"))
+    assert world.rows("SELECT state, last_error FROM outbound") == [("sent", None)]
+    assert world.value("SELECT count(*) FROM events WHERE kind = 'outbound.sent'") == 1
 
 
 def bounced(world: World) -> Any:

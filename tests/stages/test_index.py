@@ -6,7 +6,10 @@ import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from email.message import EmailMessage
+from itertools import islice, product
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -193,3 +196,85 @@ def test_a_later_version_asks_for_what_an_older_one_indexed(world: World, monkey
     assert world.value("SELECT count(*) FROM jobs WHERE stage = 'index' AND lane = 'backfill'") == 2
     world.run(index.STAGE, one)
     assert world.value("SELECT version FROM message_search") == indexing.INDEX_VERSION
+
+
+def distinct(count: int, length: int) -> str:
+    """Return words that all differ, the most that a text of their size can have."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    return " ".join("".join(word) for word in islice(product(letters, repeat=length), count))
+
+
+def test_many_recipients_with_long_names_fit_and_the_sender_is_found(world: World) -> None:
+    (message_id,) = indexed(world, mail())
+    names = (" ".join(f"n{number}x{word}" for word in range(100)) for number in range(500))
+    people = [("from", "zoe@writer.example", "Zoe Writer")]
+    people += [("to", f"{'a' * 60}@{'d' * 60}.{'e' * 60}.x{number}.example", name) for number, name in enumerate(names)]
+    files = [indexing.Attached(b"1" * 32, "f.txt", "text/plain", 9, None, True)]
+    text = f"{distinct(46_000, 3)} {distinct(60_000, 4)}"
+    large = indexing.Mail(message_id, world.org_id, NOON, "Large", text, people, files)
+    read = {b"1" * 32: Extracted(ExtractionState.DONE, distinct(200_000, 4)[-200_000:])}
+    with world.db.begin() as connection:
+        indexing.save(connection, [(large, indexing.compose(large, read))])
+    for question in ("from:zoe@writer.example", "from:writer", "has:attachment", "to:n0x1", "subject:large"):
+        assert found(world, question) == [message_id], question
+
+
+def test_a_text_that_many_messages_share_is_held_once(world: World) -> None:
+    same = pdf("the same")
+    messages = indexed(world, *(with_file(same, name=f"{number}.pdf") for number in range(5)))
+    with world.db.begin() as connection:
+        mails, later = indexing.load(connection, messages)
+    known = [one.known for mail in mails.values() for one in mail.attached]
+    assert later == set()
+    assert len(known) == 5
+    assert len({id(one) for one in known}) == 1
+
+
+def test_a_portion_is_bounded_by_bytes_and_never_empty() -> None:
+    org = uuid4()
+    text = SimpleNamespace(sha256=b"1", length=600)
+    rows = [SimpleNamespace(id=number, org_id=org, body=100, people=0) for number in range(5)]
+    attached = {row.id: [text] for row in rows}
+    # The text once, and for each message its body and its document of 700.
+    assert indexing.portion(rows, attached, 600 + 3 * 800) == [0, 1, 2]
+    assert indexing.portion(rows, {}, 5 * 200) == [0, 1, 2, 3, 4]
+    assert indexing.portion(rows, attached, 1) == [0]
+    assert indexing.portion([], {}, 1) == []
+
+
+def test_what_does_not_fit_into_a_batch_comes_with_the_next(world: World) -> None:
+    steps = world.run(
+        parse.STAGE, *(world.arrive(mail(f"number {number}", f"{number} " + "word " * 140_000)) for number in range(20))
+    )
+    waiting = [key for stage, key in steps.next if stage == "index"]
+    batches = 0
+    while waiting:
+        ran = world.run(index.STAGE, *waiting)
+        assert all(isinstance(outcome, Again) for outcome in ran.unsaved.values())
+        assert len(ran.unsaved) < len(waiting)
+        waiting, batches = list(ran.unsaved), batches + 1
+    assert batches == 2
+    assert world.value("SELECT count(*) FROM message_search") == 20
+
+
+def test_texts_that_are_read_for_the_first_time_are_bounded_too(world: World) -> None:
+    class Long:
+        def extract(self, content_type: str, content: bytes) -> Extracted:
+            return Extracted(ExtractionState.DONE, "word " * 40_000)
+
+    world.ports = replace(world.ports, texts=Long())
+    raws = [with_file(pdf(f"{number}"), name=f"{number}.pdf") for number in range(20)]
+    steps = world.run(parse.STAGE, *(world.arrive(raw) for raw in raws), world.arrive(mail()))
+    keys = [key for stage, key in steps.next if stage == "index"]
+    ran = world.run(index.STAGE, *keys)
+    assert 0 < len(ran.unsaved) < 20
+    plain = world.value("SELECT id FROM messages m WHERE NOT EXISTS (SELECT FROM attachments WHERE message_id = m.id)")
+    assert str(plain) not in ran.unsaved
+    assert world.run(index.STAGE, *ran.unsaved).unsaved == {}
+
+
+def test_a_document_with_marks_without_end_is_indexed_like_any_other(world: World) -> None:
+    marks = "zebra" + "\u0316\u0301" * 90_000
+    raws = [mail("One", marks), with_file(marks.encode(), "text/plain", "a.txt")]
+    messages = indexed(world, *raws)
+    assert sorted(found(world, "zebra")) == sorted(messages)

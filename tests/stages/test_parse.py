@@ -14,10 +14,12 @@ from unittest.mock import Mock
 import pytest
 
 from models.enums import BlobKind, OccurrenceState
-from pipeline.core import minimal
+from pipeline.adapters.clock import SystemClock
+from pipeline.core import mime, minimal
 from pipeline.core.mime import Unreadable
-from pipeline.runtime.errors import ParserDied, Permanent, Transient
+from pipeline.runtime.errors import ParserDied, Permanent, ReaderBusy, Transient
 from pipeline.runtime.message_rows import Understood
+from pipeline.stage import Again
 from pipeline.stages import parse, stitch
 from tests import factories
 from tests.factories import NOON, mail
@@ -153,14 +155,19 @@ def test_a_machine_that_wrote_a_mail_is_noted(world: World, headers: dict[str, s
 
 
 @pytest.mark.parametrize(
-    ("sender", "labels", "expected"),
+    ("sender", "labels", "provider", "expected"),
     [
-        ("ann@customer.example", ("INBOX",), "inbound"),
-        ("Help <help@acme.example>", (), "outbound"),
-        ("colleague@acme.example", ("SENT",), "outbound"),
+        ("ann@customer.example", ("INBOX",), "gmail", "inbound"),
+        ("Help <help@acme.example>", ("INBOX",), "gmail", "inbound"),
+        ("Help <help@acme.example>", (), "imap", "inbound"),
+        ("Help <help@acme.example>", (), "files", "outbound"),
+        ("colleague@acme.example", ("SENT",), "gmail", "outbound"),
     ],
 )
-def test_our_own_mail_is_outbound(world: World, sender: str, labels: tuple[str, ...], expected: str):
+def test_our_own_mail_stands_under_sent_mail_and_only_files_are_believed_by_from(
+    world: World, sender: str, labels: tuple[str, ...], provider: str, expected: str
+):
+    world.rows("UPDATE mailboxes SET provider = :provider", provider=provider)
     world.parsed(mail(sender=sender), labels=labels)
     assert world.value("SELECT direction FROM messages") == expected
 
@@ -335,3 +342,54 @@ def test_two_mails_that_nobody_can_read_stay_two_messages(world: World):
         found = world.arrive(mail("The charger", body, message_id="<m@x>"))
         assert world.run_jobs(STAGE, replace(world.job(STAGE, found), crashes=2)).unsaved == {}
     assert world.value("SELECT count(*) FROM messages") == 2
+
+
+class Ticking(SystemClock):
+    """A clock that only goes on when it is told to."""
+
+    at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+class Slow:
+    """A parser that takes twenty seconds for whatever it reads apart, and notes the order."""
+
+    def __init__(self, clock: Ticking) -> None:
+        self.clock, self.read = clock, list[str]()
+
+    def parse(self, raw: bytes, *, isolated: bool = False, patience: timedelta | None = None) -> mime.Parsed:
+        parsed = mime.parse(raw)
+        self.clock.at += 20 * isolated
+        self.read.append(parsed.subject)
+        return parsed
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+def test_ordinary_mail_of_a_batch_does_not_wait_for_what_is_read_apart(world: World):
+    clock = Ticking()
+    slow = Slow(clock)
+    world.ports = replace(world.ports, clock=clock, parser=slow)
+    odd = [mail(f"odd {number}", "multipart/ " * 4_000) for number in range(3)]
+    failed = world.arrive(mail("failed"))
+    found = [world.arrive(raw) for raw in (*odd, mail("plain"))]
+    jobs = [replace(world.job(STAGE, failed), failures=1), *(world.job(STAGE, one) for one in found)]
+    ran = world.run_jobs(STAGE, *jobs)
+    assert slow.read == ["plain", "failed"]
+    assert set(ran.unsaved) == {str(one) for one in found[:3]}
+    assert all(isinstance(outcome, Again) for outcome in ran.unsaved.values())
+    for number in range(3):
+        world.run(STAGE, *found)
+        assert slow.read[-1] == f"odd {number}"
+    assert world.value("SELECT count(*) FROM messages") == 5
+
+
+def test_a_mail_whose_turn_does_not_come_waits_without_an_attempt(world: World, monkeypatch: pytest.MonkeyPatch):
+    found = world.arrive(mail())
+    job = replace(world.job(STAGE, found), failures=2)
+    monkeypatch.setattr(world.parser, "parse", Mock(side_effect=ReaderBusy("others are read")))
+    assert isinstance(world.run_jobs(STAGE, job).unsaved[str(found)], Again)
+    assert world.value("SELECT count(*) FROM messages") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,10 +14,12 @@ from models.enums import Lane, ReprocessKind
 from models.queries import reprocessing as queries
 from pipeline.commands import reprocessing as commands
 from pipeline.core import mime
+from pipeline.core.mime import Parsed
+from pipeline.ports import Parser
 from pipeline.runtime import reparsed_rows, reparsing, reprocessing
 from pipeline.runtime.db import Database
-from pipeline.runtime.errors import Transient, UserError
-from pipeline.stage import Stage, Work
+from pipeline.runtime.errors import ParserDied, Permanent, Transient, UserError
+from pipeline.stage import Again, Stage, Work
 from pipeline.stages import parse, reprocess
 from tests.factories import NOON, mail
 from tests.stages.world import World
@@ -456,3 +459,100 @@ def test_times_of_the_walk_are_the_database_s(world: World) -> None:
 def test_the_stage_names_what_it_asks_for() -> None:
     assert isinstance(reprocess.STAGE, Stage)
     assert set(reprocess.STAGE.emits) == {"index", "triage", "reprocess"}
+
+
+def test_a_worker_of_an_older_version_leaves_a_run_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    message_id = message_of(world, world.parsed(mail()))
+    old = mime.PARSER_VERSION
+    monkeypatch.setattr(reparsing, "PARSER_VERSION", old + 1)
+    run_id = begin(world)
+    monkeypatch.setattr(reparsing, "PARSER_VERSION", old)
+    ran = world.run(reprocess.STAGE, run_id)
+    assert isinstance(ran.unsaved[str(run_id)], Again)
+    assert (state(world, run_id).seen, state(world, run_id).state) == (0, "comparing")
+    monkeypatch.setattr(reparsing, "PARSER_VERSION", old + 1)
+    list(walk(world, run_id))
+    apply(world, run_id)
+    assert world.value("SELECT parser_version FROM messages WHERE id = :id", id=message_id) == old + 1
+
+
+def test_a_run_of_an_older_version_ends_as_a_dead_letter_that_says_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.parsed(mail())
+    run_id = begin(world)
+    monkeypatch.setattr(reparsing, "PARSER_VERSION", mime.PARSER_VERSION + 1)
+    error = world.run(reprocess.STAGE, run_id).unsaved[str(run_id)]
+    assert isinstance(error, Permanent)
+    assert f"fieldpost reprocess cancel {run_id}" in str(error)
+
+
+class _Watching:
+    """Remembers which mails were asked for apart; one of them ends the process that reads it."""
+
+    def __init__(self, parser: Parser) -> None:
+        self.asked: list[bool] = []
+        self._parser = parser
+
+    def parse(self, raw: bytes, *, isolated: bool = False) -> Parsed:
+        self.asked.append(isolated)
+        if b"Subject: kills" in raw:
+            assert isolated, "the whole process would be gone"
+            raise ParserDied("it died")
+        return self._parser.parse(raw)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+@pytest.mark.parametrize("change", [{"is_suspect": True}, {"failures": 1}, {"crashes": 1}], ids=str)
+def test_a_mail_that_kills_its_reader_fails_alone_once_the_chunk_was_tried(
+    world: World, change: dict[str, Any]
+) -> None:
+    world.parsed(mail("good"))
+    killer = message_of(world, world.parsed(mail("kills")))
+    parser = _Watching(world.parser)
+    world.ports = replace(world.ports, parser=parser)
+    run_id = begin(world)
+    world.run_jobs(reprocess.STAGE, replace(world.job(reprocess.STAGE, run_id, Lane.REPAIR), **change))
+    assert parser.asked == [True, True]
+    assert "it died" in str(differences(world, run_id)[str(killer)].refused)
+    assert (state(world, run_id).seen, state(world, run_id).failed) == (2, 1)
+
+
+def test_a_chunk_ends_before_it_holds_too_much_and_holds_no_message_whole_when_comparing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        world.parsed(mail(f"mail {number}", "x" * 20_000))
+    world.rows("UPDATE messages SET subject = 'wrong'")
+    world.rows(
+        "INSERT INTO blobs (org_id, kind, sha256, size, stored_size)"
+        " SELECT org_id, 'raw', raw_sha256, 20000, 100 FROM messages"
+    )
+    monkeypatch.setattr(reparsing, "_CHUNK", 130_000)  # each has 20,000 raw, and its text twice
+    run_id = begin(world)
+    job = world.job(reprocess.STAGE, run_id, Lane.REPAIR)
+    with world.db.begin() as connection:
+        (chunk,) = reprocess.STAGE.load(connection, [job]).values()
+    assert len(chunk.subjects) == 2
+    (outcomes,) = reprocess.STAGE.work([chunk], world.ports)
+    assert [outcome.effect for outcome in outcomes.values()] == [None, None]
+    monkeypatch.setattr(reparsing, "_CHUNK", 1)
+    list(walk(world, run_id))
+    apply(world, run_id)
+    assert (state(world, run_id).seen, state(world, run_id).applied) == (4, 4)
+
+
+def test_each_sightings_recipient_comes_from_its_own_bytes(world: World) -> None:
+    other = world.mailbox("sales@acme.example")
+    raw = mail("Both", Delivered_To="help@acme.example")
+    message_id = message_of(world, world.parsed(raw))
+    copy = raw.replace(b"Delivered-To: help@acme.example", b"Delivered-To: sales@acme.example")
+    assert message_of(world, world.parsed(copy, mailbox_id=other)) == message_id
+    right = everything(world)
+    world.rows("UPDATE occurrence_recipients SET address = 'wrong@x'")
+    run_id = compared(world)
+    assert set(differences(world, run_id)[str(message_id)].changes) == {"recipients"}
+    apply(world, run_id)
+    assert everything(world) == right

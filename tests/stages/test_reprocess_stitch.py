@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.enums import ReprocessKind
+from pipeline.stages import stitch
 from tests.factories import mail
 from tests.stages.test_regrouping import message_of
 from tests.stages.test_reprocess import apply, compared
@@ -62,3 +63,23 @@ def test_a_mailbox_narrows_what_is_looked_at(world: World):
     other = world.mailbox("other@acme.example")
     compared(world, kind=ReprocessKind.STITCH, mailbox_id=other)
     assert tuple(*world.rows("SELECT seen, changed FROM reprocessings")) == (0, 0)
+
+
+def test_a_message_whose_id_a_newer_parser_reads_is_found_by_its_answers(world: World):
+    found = world.parsed(mail("Q", message_id="<q@x>"))
+    # As the parser before left it: it could not read the id.
+    world.rows("UPDATE messages SET rfc_message_id = NULL, parser_version = 0")
+    world.run(stitch.STAGE, found)
+    apply(world, compared(world, kind=ReprocessKind.PARSE))
+    assert world.value("SELECT rfc_message_id FROM messages") == "<q@x>"
+    (late,) = world.stitched(mail("Re: Q", in_reply_to="<q@x>"), minutes=9)
+    assert world.ticket_of(late).id == world.ticket_of(found).id
+
+
+def test_stitching_again_gives_messages_that_stand_right_the_keys_they_lack(world: World):
+    """As after a rolling upgrade: the version before stitched it, with keys that this version does not read."""
+    (found,) = world.stitched(mail("Q", message_id="<q@x>"))
+    world.rows("DELETE FROM thread_keys")
+    apply(world, compared(world, kind=ReprocessKind.STITCH))
+    (late,) = world.stitched(mail("Re: Q", in_reply_to="<q@x>"), minutes=9)
+    assert world.ticket_of(late).id == world.ticket_of(found).id

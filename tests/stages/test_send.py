@@ -11,13 +11,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Connection
 
-from models.enums import BlobKind, OutboundKind
+from dlq import letters
+from models.enums import BlobKind, Cause, Lane, OutboundKind
+from models.queries import outbound as reading
+from pipeline.commands import replies
 from pipeline.core import mime
 from pipeline.core.handing_over import Handed, HandOver
 from pipeline.runtime import ledger, outgoing
 from pipeline.runtime.errors import NeedsAuthorization, Permanent, Throttled, Transient, UserError
 from pipeline.runtime.jobs import Job
+from pipeline.runtime.ledger import Line
 from pipeline.runtime.outgoing import Intended
 from pipeline.stage import Again, Blocked, Work
 from pipeline.stages import parse, send, stitch
@@ -184,8 +189,12 @@ def test_a_message_that_was_marked_and_left_is_found_and_not_sent_again(
 ) -> None:
     sender.answers, sender.doubtful_is_taken = [Handed(HandOver.DOUBTFUL, "the connection ended")], True
     intended = intend(world, ticket_id)
-    assert isinstance(run(world, intended).unsaved[str(intended.outbound_id)], Again)
+    assert run(world, intended).next == [("send", str(intended.outbound_id))]
     assert state(world, intended) == "sending"
+    resting = run(world, intended).unsaved[str(intended.outbound_id)]
+    assert isinstance(resting, Again)
+    assert resting.reason == "the connection ended"
+    later(world, 6)
     run(world, intended)
     assert (state(world, intended), sender.calls) == ("sent", ["send", "find"])
     assert len(sender.sent) == 1
@@ -282,11 +291,122 @@ def test_what_is_refused_for_good_fails_and_the_ticket_says_why(
     assert (event.ticket_id, event.data["reason"]) == (ticket_id, "550 no such user")
 
 
-def test_a_sender_that_begins_too_late_does_not_begin(world: World, ticket_id: UUID, sender: MemorySender) -> None:
+def test_the_time_to_begin_counts_from_before_the_mark(world: World, ticket_id: UUID, sender: MemorySender) -> None:
     intended = intend(world, ticket_id)
-    before = world.ports.clock.monotonic()
+    job = world.job(send.STAGE, intended.outbound_id)
+    world.run_jobs(send.STAGE, job)
+    assert sender.sent[0].begin_by == job.taken.after(send.BEGIN_WITHIN)
+
+
+@pytest.mark.parametrize("clock", ["monotonic", "wall"])
+def test_a_process_that_stood_still_after_its_mark_sends_nothing(
+    world: World, ticket_id: UUID, sender: MemorySender, clock: str
+) -> None:
+    """Frozen, the one clock has gone on; suspended with its machine, the other."""
+    intended = intend(world, ticket_id)
+    job = world.job(send.STAGE, intended.outbound_id)
+    slept = job.taken.after(-send.BEGIN_WITHIN - timedelta(seconds=1))
+    with world.db.begin() as connection:
+        stale = replace(job, taken=replace(job.taken, **{clock: getattr(slept, clock)}))
+        items = send.STAGE.load(connection, [stale])
+    # Meanwhile another one found it, did not find the mail, and sent it.
+    for seconds in (61, 3600):
+        later(world, seconds)
+        run(world, intended)
+    assert (state(world, intended), len(sender.sent)) == ("sent", 1)
+    (result,) = send.STAGE.work(list(items.values()), world.ports)
+    assert isinstance(result, send.Ended)
+    assert (result.state, result.said, len(sender.sent)) == ("queued", "the time to begin was over", 1)
+
+
+def test_a_doubtful_end_is_what_certainty_counts_from(world: World, ticket_id: UUID, sender: MemorySender) -> None:
+    """A hand-over may end long after its mark; what the provider took then is not found at once."""
+    sender.answers = [Handed(HandOver.DOUBTFUL, "the answer did not come")]
+    intended = intend(world, ticket_id)
+    job = world.job(send.STAGE, intended.outbound_id)
+    with world.db.begin() as connection:
+        items = send.STAGE.load(connection, [job])
+    (result,) = send.STAGE.work(list(items.values()), world.ports)
+    later(world, 59)
+    with world.db.begin() as connection:
+        send.STAGE.save(connection, [Work(job, items[job.job_id], result)])  # type: ignore[arg-type]
+    later(world, 50)
+    assert isinstance(run(world, intended).unsaved[str(intended.outbound_id)], Again)
+    assert state(world, intended) == "sending"
+
+
+@pytest.mark.parametrize("trouble", [(Permanent("the server is no more"), 61), (Transient("the server is away"), 3601)])
+@pytest.mark.parametrize("where", ["open", "find"])
+def test_what_cannot_be_looked_up_for_good_or_for_long_a_person_decides(
+    world: World, ticket_id: UUID, sender: MemorySender, trouble: tuple[Exception, int], where: str
+) -> None:
+    error, seconds = trouble
+    sender.answers = [Handed(HandOver.DOUBTFUL, "the connection ended")]
+    intended = intend(world, ticket_id)
     run(world, intended)
-    assert before < sender.sent[0].begin_by <= world.ports.clock.monotonic() + send.BEGIN_WITHIN.total_seconds()
+    if where == "open":
+        world.senders.refused[world.mailbox_id] = error
+    else:
+        sender.broken = error
+    later(world, seconds - 10)
+    assert isinstance(run(world, intended).unsaved[str(intended.outbound_id)], Again)
+    later(world, 10)
+    assert run(world, intended).next == [("index", str(intended.message_id))]
+    assert (state(world, intended), sender.sent) == ("unknown", [])
+    assert str(error) in world.value("SELECT last_error FROM outbound")
+    assert events(world) == ["outbound.queued", "outbound.unknown"]
+
+
+@pytest.mark.parametrize("decide", [replies.retry, replies.settle])
+def test_a_person_may_decide_about_what_is_under_way_for_minutes(
+    world: World, ticket_id: UUID, sender: MemorySender, decide: Any
+) -> None:
+    """Its job may be buried or wait for a mailbox, and then nobody else ever will."""
+    sender.answers = [RuntimeError("a defect")]
+    intended = intend(world, ticket_id)
+    run(world, intended)
+    with world.db.begin() as connection:
+        assert dead(connection, intended)
+    with pytest.raises(UserError, match="5 minutes after"), world.db.begin() as connection:
+        decide(connection, intended.outbound_id, actor="bo")
+    later(world, 301)
+    with world.db.begin() as connection:
+        found = decide(connection, intended.outbound_id, actor="bo")
+    assert state(world, intended) == ("queued" if decide is replies.retry else "sent")
+    assert world.rows("SELECT state FROM jobs WHERE stage = 'send'") == [("ready",)]
+    assert world.rows("SELECT resolution, resolved_by FROM dead_letters") == [("replayed", "bo")]
+    assert found == (None if decide is replies.settle else {Line("send", Lane.LIVE)})
+    run(world, intended)
+    assert (state(world, intended), len(sender.sent)) == ("sent", int(decide is replies.retry))
+
+
+def test_a_queued_message_whose_job_is_dead_or_missing_can_be_sent_again(
+    world: World, ticket_id: UUID, sender: MemorySender
+) -> None:
+    first, second = intend(world, ticket_id), intend(world, ticket_id, body_text="And again.")
+    with pytest.raises(UserError, match="only one that is"), world.db.begin() as connection:
+        replies.retry(connection, first.outbound_id, actor="bo")
+    world.rows("DELETE FROM jobs WHERE key = :key", key=str(second.outbound_id))
+    with world.db.begin() as connection:
+        dead(connection, first)
+        assert [reading.outbound_message(connection, one.outbound_id).is_adrift for one in (first, second)] == [
+            True
+        ] * 2  # type: ignore[union-attr]
+        for one in (first, second):
+            replies.retry(connection, one.outbound_id, actor="bo")
+        assert [reading.outbound_message(connection, one.outbound_id).is_adrift for one in (first, second)] == [
+            False
+        ] * 2  # type: ignore[union-attr]
+    assert world.value("SELECT count(*) FROM jobs WHERE stage = 'send' AND state = 'ready'") == 2
+
+
+def dead(connection: Connection, intended: Intended) -> bool:
+    """Bury the job of a message."""
+    line = Line("send", Lane.LIVE)
+    jobs = ledger.claim(connection, line, batch=9, worker=1, lease=timedelta(minutes=1))
+    found = [job for job in jobs if job.key == str(intended.outbound_id)]
+    letters.bury(connection, [letters.Death(job, Cause.EXHAUSTED, None, by_occurrence=False) for job in found])
+    return bool(found)
 
 
 @pytest.mark.parametrize(
@@ -382,6 +502,39 @@ def test_an_automatic_mail_carries_its_marks_and_without_them_does_not_leave(
     run(world, second)
     assert (state(world, second), len(sender.sent)) == ("failed", 1)
     assert "headers" in world.value("SELECT last_error FROM outbound WHERE id = :id", id=second.outbound_id)
+
+
+@pytest.mark.parametrize("trouble", ["cannot send", "disabled"])
+def test_a_failed_automatic_mail_can_be_sent_again_with_its_marks(
+    world: World, ticket_id: UUID, sender: MemorySender, trouble: str
+) -> None:
+    intended = intend(world, ticket_id, kind=OutboundKind.ACKNOWLEDGEMENT, headers=MANY_HEADERS, created_by="system")
+    if trouble == "disabled":
+        world.rows("UPDATE send_identities SET is_enabled = false")
+    else:
+        world.senders.refused[world.mailbox_id] = Permanent("it cannot send")
+    world.run_jobs(send.STAGE, _job(world, intended))
+    assert state(world, intended) == "failed"
+    world.rows("DELETE FROM jobs")
+    world.rows("UPDATE send_identities SET is_enabled = true")
+    world.senders.refused.clear()
+    with world.db.begin() as connection:
+        replies.retry(connection, intended.outbound_id, actor="bo")
+    run(world, intended)
+    assert state(world, intended) == "sent"
+    assert message_from_bytes(sender.sent[0].raw)["Auto-Submitted"] == "auto-replied"
+
+
+def test_an_automatic_mail_whose_marks_are_lost_is_not_sent_again(
+    world: World, ticket_id: UUID, sender: MemorySender
+) -> None:
+    intended = intend(world, ticket_id, kind=OutboundKind.ACKNOWLEDGEMENT, headers=MANY_HEADERS, created_by="system")
+    world.rows("DELETE FROM jobs")
+    run(world, intended)
+    assert state(world, intended) == "failed"
+    with pytest.raises(UserError, match="never stored"), world.db.begin() as connection:
+        replies.retry(connection, intended.outbound_id, actor="bo")
+    assert (state(world, intended), sender.sent) == ("failed", [])
 
 
 def _job(world: World, intended: Intended) -> Job:

@@ -32,48 +32,72 @@ _WORDS = (
 
 #: Keys of the new form for every message that stands in a ticket (`pipeline.core.thread_keys`): its own id as its
 #: author's, for each of its people and for us; what it answers as a message of those it is addressed to, for its
-#: sender; of list mail for everybody on it.
+#: sender; of list mail for everybody on it; of a provider's thread for its outside people; and what reports on our mail.
 _KEYS = r"""
-    WITH people AS (
-        SELECT a.message_id, a.role,
-               CASE WHEN strpos(a.address, '@') = 0 OR split_part(a.address, '@', -1) = ANY(CAST(:public AS text[]))
-                    THEN a.address ELSE '@' || split_part(a.address, '@', -1) END AS token
-          FROM message_addresses a WHERE a.position < 100
-    ), ours AS (
+    WITH ours AS (
         SELECT DISTINCT org_id, CASE WHEN split_part(address, '@', -1) = ANY(CAST(:public AS text[]))
                                      THEN address ELSE '@' || split_part(address, '@', -1) END AS token FROM mailboxes
     ), linked AS (
         SELECT l.org_id, l.ticket_id, l.linked_at, l.message_id, m.rfc_message_id, m.direction, m.machine
           FROM ticket_messages l JOIN messages m ON m.id = l.message_id
+    ), tokens AS (
+        SELECT l.org_id, a.message_id, a.role,
+               CASE WHEN strpos(a.address, '@') = 0 OR split_part(a.address, '@', -1) = ANY(CAST(:public AS text[]))
+                    THEN a.address ELSE '@' || split_part(a.address, '@', -1) END AS token
+          FROM message_addresses a JOIN linked l USING (message_id) WHERE a.position < 100
+    ), people AS (
+        SELECT t.message_id, t.role, CASE WHEN o.token IS NULL THEN t.token ELSE 'us' END AS token
+          FROM tokens t LEFT JOIN ours o ON o.org_id = t.org_id AND o.token = t.token
     ), circles AS (
         SELECT l.message_id, p.token FROM linked l JOIN people p USING (message_id)
-         WHERE l.machine = 'mailing_list' AND p.role IN ('to', 'cc')
-           AND NOT EXISTS (SELECT FROM ours o WHERE o.org_id = l.org_id AND o.token = p.token)
+         WHERE l.machine = 'mailing_list' AND p.role IN ('to', 'cc') AND p.token <> 'us'
         UNION ALL
         SELECT l.message_id, 'nobody' FROM linked l
          WHERE l.direction = 'inbound' AND l.machine IS DISTINCT FROM 'mailing_list'
            AND NOT EXISTS (SELECT FROM people p WHERE p.message_id = l.message_id AND p.role IN ('to', 'cc'))
-    ), own AS (
-        SELECT l.message_id, o.token, l.direction FROM linked l JOIN ours o USING (org_id)
+           AND NOT EXISTS (SELECT FROM occurrences o JOIN occurrence_recipients e ON e.occurrence_id = o.id
+                            WHERE o.message_id = l.message_id AND e.source <> 'unknown')
     ), offers AS (
         SELECT a.message_id, a.token AS author, w.token AS voice
-          FROM people a JOIN (SELECT message_id, token FROM people UNION SELECT message_id, token FROM own) w
-               USING (message_id)
-         WHERE a.role IN ('from', 'reply_to')
+          FROM people a
+          JOIN (SELECT message_id, token FROM people UNION SELECT message_id, 'us' FROM linked) w USING (message_id)
+         WHERE a.role = 'from'
+            OR (a.role = 'reply_to'
+                AND EXISTS (SELECT FROM people f WHERE f.message_id = a.message_id AND f.role = 'from' AND f.token = 'us'))
         UNION SELECT message_id, 'circle', token FROM circles
     ), claims AS (
         SELECT v.message_id, a.token AS author, v.token AS voice
           FROM (SELECT message_id, token FROM people WHERE role = 'from'
-                 UNION SELECT message_id, token FROM own WHERE direction = 'outbound') v
+                 UNION SELECT message_id, 'us' FROM linked WHERE direction = 'outbound') v
           JOIN (SELECT message_id, token FROM people WHERE role IN ('from', 'to', 'cc')
-                 UNION SELECT message_id, token FROM own) a USING (message_id)
+                 UNION SELECT message_id, 'us' FROM linked) a USING (message_id)
         UNION SELECT message_id, 'circle', token FROM circles
+    ), outsiders AS (
+        SELECT p.message_id, p.token, p.role = 'from' AS is_sender FROM people p
+         WHERE p.role IN ('from', 'to', 'cc') AND p.token <> 'us'
+    ), counterparts AS (
+        SELECT l.message_id, o.token FROM linked l JOIN outsiders o USING (message_id)
+         WHERE o.is_sender = (l.direction = 'inbound'
+                              AND EXISTS (SELECT FROM outsiders s WHERE s.message_id = l.message_id AND s.is_sender))
+        UNION
+        SELECT l.message_id, p.token FROM linked l JOIN people p ON p.message_id = l.message_id AND p.role = 'from'
+         WHERE NOT EXISTS (SELECT FROM outsiders o WHERE o.message_id = l.message_id)
     ), keys AS (
         SELECT l.org_id, l.ticket_id, l.linked_at, concat_ws(chr(10), 'id:' || l.rfc_message_id, o.author, o.voice) AS said
           FROM linked l JOIN offers o USING (message_id) WHERE l.rfc_message_id IS NOT NULL
         UNION ALL
         SELECT l.org_id, l.ticket_id, l.linked_at, concat_ws(chr(10), 'id:' || r.reference, c.author, c.voice)
           FROM linked l JOIN message_references r USING (message_id) JOIN claims c USING (message_id)
+        UNION ALL
+        SELECT l.org_id, l.ticket_id, l.linked_at,
+               concat_ws(chr(10), 'thread:' || o.mailbox_id || ':' || o.thread_id, c.token)
+          FROM linked l JOIN occurrences o ON o.message_id = l.message_id AND o.thread_id IS NOT NULL
+          JOIN counterparts c ON c.message_id = l.message_id
+        UNION ALL
+        SELECT l.org_id, l.ticket_id, l.linked_at, 'report:' || l.rfc_message_id FROM linked l
+         WHERE l.rfc_message_id IS NOT NULL
+           AND (l.direction = 'outbound'
+                OR EXISTS (SELECT FROM people p WHERE p.message_id = l.message_id AND p.role = 'from' AND p.token = 'us'))
     )
     INSERT INTO thread_keys (org_id, digest, ticket_id)
     SELECT DISTINCT ON (org_id, digest) org_id, digest, ticket_id
@@ -106,7 +130,8 @@ def _hold(table: str, column: str, words: str) -> None:
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply; the keys first, since they take long and nothing that others need is locked yet."""
+    op.get_bind().execute(sa.text(_KEYS), {"public": _PUBLIC.split()})
     for table, column, now, _ in _WORDS:
         _hold(table, column, now)
     op.create_table(
@@ -375,8 +400,15 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_ticket_messages_ticket_id_linked_at"), "ticket_messages", ["ticket_id", "linked_at"], unique=False
     )
+    op.alter_column("ticket_messages", "linked_at", server_default=sa.text("clock_timestamp()"))
+    op.create_index(
+        "ix_tickets_merged_into",
+        "tickets",
+        ["merged_into"],
+        unique=False,
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    )
     op.add_column("tickets", sa.Column("routing", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
-    op.get_bind().execute(sa.text(_KEYS), {"public": _PUBLIC.split()})
 
 
 def downgrade() -> None:
@@ -390,6 +422,8 @@ def downgrade() -> None:
     for table, column, _, before in _WORDS:
         _hold(table, column, before)
     op.drop_column("tickets", "routing")
+    op.drop_index("ix_tickets_merged_into", table_name="tickets", postgresql_where=sa.text("merged_into IS NOT NULL"))
+    op.alter_column("ticket_messages", "linked_at", server_default=sa.text("now()"))
     op.drop_index(op.f("ix_ticket_messages_ticket_id_linked_at"), table_name="ticket_messages")
     op.create_index(op.f("ix_ticket_messages_ticket_id"), "ticket_messages", ["ticket_id"], unique=False)
     op.drop_column("ticket_messages", "is_pinned")

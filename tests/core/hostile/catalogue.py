@@ -30,6 +30,7 @@ ROWS: Mapping[str, Callable[[Pen], Mails]] = {
     "header injection": values.injections,
     "formula text": values.formulas,
     "regular expressions": values.regex_bait,
+    "marks without end": values.marks,
     "HTML": contents.html,
     "attachments served inline": contents.disguised_files,
     "zip bomb": contents.archives,

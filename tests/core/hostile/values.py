@@ -203,6 +203,9 @@ def formulas(pen: Pen) -> Mails:
 
 def regex_bait(pen: Pen) -> Mails:
     """Text on which backtracking searches never end."""
+    for name in (b"Mailing-List", b"X-Mailing-List", b"X-BeenThere"):
+        for count in (30, 500):
+            yield f"{count} x {name.decode()}", pen.letter(*[name + b": " + b"a" * 1_990] * count)
     for text in (
         b"a" * 50_000 + b"!",
         b"aaaa@" * 20_000,
@@ -222,3 +225,23 @@ def regex_bait(pen: Pen) -> Mails:
     ):
         yield f"body {text[:12]!r}", pen.letter(body=text)
         yield f"html {text[:12]!r}", pen.letter(b"Content-Type: text/html", body=text)
+
+
+def marks(pen: Pen) -> Mails:
+    """Accents in the wrong order without an end: sorting them is quadratic, and holds the interpreter."""
+    for size in (15_000, 150_000):
+        run = "a" + "\u0316\u0301" * pen.some(size)
+        utf8 = b"Content-Type: text/plain; charset=utf-8"
+        yield "body", pen.letter(utf8, body=run.encode())
+        yield "body without a charset", pen.letter(body=run.encode())
+        yield "HTML", pen.letter(b"Content-Type: text/html; charset=utf-8", body=run.encode())
+        yield "entities", pen.letter(b"Content-Type: text/html", body=b"a" + b"&#790;&#769;" * pen.some(size))
+        yield (
+            "attachment",
+            pen.mixed(b"\r\n" + pen.text(), file(run.encode(), utf8, b"Content-Disposition: attachment")),
+        )
+        name = b'Content-Disposition: attachment; filename="' + run.encode() + b'"'
+        yield "file name", pen.mixed(b"\r\n" + pen.text(), file(b"x", b"application/octet-stream", name))
+        yield "subject", pen.letter(subject=run.encode())
+        word = b"=?utf-8?b?" + base64.b64encode(run.encode()) + b"?="
+        yield "encoded words", pen.letter(b"Reply-To: " + word + b" <r@x.example>", subject=word)
