@@ -111,6 +111,15 @@ _OPEN = text("""
 _REASONS = text("""
     SELECT message_id, reason, evidence FROM ticket_messages WHERE message_id = ANY(CAST(:messages AS bigint[]))
 """)
+#: Mail that came since into tickets that are held apart from one of these.
+_NEIGHBOURS = text("""
+    SELECT l.message_id, l.ticket_id
+      FROM (SELECT other_id AS id FROM held_apart WHERE one_id = ANY(CAST(:ids AS uuid[]))
+             UNION SELECT one_id FROM held_apart WHERE other_id = ANY(CAST(:ids AS uuid[]))) AS n
+      JOIN ticket_messages l ON l.ticket_id = n.id AND l.linked_at > :at
+     WHERE n.id <> ALL(CAST(:ids AS uuid[]))
+     ORDER BY l.message_id
+""")
 _UNDONE = text("UPDATE regroupings SET undone_at = now(), undone_by = :actor WHERE id = :id")
 
 
@@ -182,7 +191,20 @@ def _merge(connection: Connection, found: Row[Any]) -> int:
     stitching.rekey(connection, found.org_id, involved, but=set(since))
     replaced = _replace(connection, found, involved, since) if since else 0
     stitching.rekey(connection, found.org_id, involved)
+    _keep_neighbours_apart(connection, found, involved)
     return replaced
+
+
+def _keep_neighbours_apart(connection: Connection, found: Row[Any], involved: Sequence[UUID]) -> None:
+    """Hold apart what mail since then connects, and what stayed two only because the merged one was held apart."""
+    values = {"ids": list(involved), "at": found.created_at}
+    places = {row.message_id: row.ticket_id for row in connection.execute(_NEIGHBOURS, values)}
+    nodes = _nodes(connection, found.org_id, list(places)) if places else []
+    known = stitching.known(connection, found.org_id, {key.digest for node in nodes for key in node.keys})
+    for node in nodes:
+        touched = {known[key.digest] for key in node.keys if key.digest in known} & set(involved)
+        for ticket_id in touched:
+            regrouping.hold_apart(connection, found.org_id, [places[node.message_id], ticket_id], found.id)
 
 
 def _replace(connection: Connection, found: Row[Any], involved: Sequence[UUID], message_ids: Sequence[int]) -> int:

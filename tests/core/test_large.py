@@ -156,7 +156,7 @@ _ENDS = st.sampled_from([b"\r\n", b"\n", b"\r"])
     ],
     content_type=b"multipart/mixed; boundary=b",
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.tuples(_LINES, _ENDS), max_size=40), st.sampled_from([b"multipart/mixed; boundary=b", b"text/plain"])
 )

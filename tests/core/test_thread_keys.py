@@ -235,7 +235,7 @@ def mails(draw: st.DrawFn) -> list[Facts]:
     return made
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data(), mails())
 def test_any_order_and_any_batches_give_the_conversations_of_the_plain_model(
     data: st.DataObject, made: Sequence[Facts]
@@ -250,7 +250,7 @@ def test_any_order_and_any_batches_give_the_conversations_of_the_plain_model(
     assert memory.partition() == partition(made, RULES.own)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), mails())
 def test_a_stranger_is_alone_and_changes_nothing_whatever_he_writes(data: st.DataObject, made: Sequence[Facts]):
     ids = st.sampled_from([f"<{number}@x>" for number in range(9)])

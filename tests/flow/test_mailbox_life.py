@@ -26,10 +26,10 @@ STEPS = 1_000
 _STEPS_TO_REST = 80
 
 #: 26 once found a message that vanished between two comparisons, the second asked for as the first recorded it.
-_ALWAYS = (1, 2, 3, 5, 26)
+_ALWAYS = (1, 3, 5, 26)
 SEEDS = [
     *_ALWAYS,
-    *(pytest.param(number, marks=pytest.mark.soak) for number in range(4, 51) if number not in _ALWAYS),
+    *(pytest.param(number, marks=pytest.mark.soak) for number in range(2, 51) if number not in _ALWAYS),
 ]
 
 
