@@ -156,6 +156,8 @@ class Conversation:
 def find_head(connection: Connection, name: str, org_id: UUID | None = None) -> Head | None:
     """Return a ticket by code or id, of one organization or of any."""
     cleaned = name.strip().lower()
+    if not cleaned.isprintable():  # PostgreSQL takes no NUL, and no name has one
+        return None
     try:
         by_id: UUID | None = UUID(cleaned)
     except ValueError:

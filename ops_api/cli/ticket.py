@@ -178,29 +178,36 @@ def _print(found: Conversation) -> None:
     ]
     columns = ("message", "received", "from", "is", "because", "confidence", "evidence", "in")
     print_table(columns, rows, empty="No message stands in it.", wrapped=("evidence", "in"))
-    if found.possible:
-        print("\nPossibly related, but nobody may speak in both:")
-        possible = [
-            (one.code, one.how, one.from_address, "yes" if one.is_held_apart else "no", one.subject)
-            for one in found.possible
-        ]
-        print_table(
-            ("ticket", "how", "message from", "held apart", "subject"), possible, empty="", wrapped=("subject",)
+    _print_possible(found)
+    _print_regroupings(found)
+
+
+def _print_possible(found: Conversation) -> None:
+    if not found.possible:
+        return
+    print("\nPossibly related, but nobody may speak in both:")
+    rows = [
+        (one.code, one.how, one.from_address, "yes" if one.is_held_apart else "no", one.subject)
+        for one in found.possible
+    ]
+    print_table(("ticket", "how", "message from", "held apart", "subject"), rows, empty="", wrapped=("subject",))
+
+
+def _print_regroupings(found: Conversation) -> None:
+    if not found.regroupings:
+        return
+    print("\nMerged and split:")
+    rows = [
+        (
+            one.regrouping_id,
+            one.kind,
+            one.ticket,
+            ", ".join(one.others),
+            one.actor,
+            one.reason,
+            None if one.undone_by is None else f"by {one.undone_by}",
         )
-    if found.regroupings:
-        print("\nMerged and split:")
-        done = [
-            (
-                one.regrouping_id,
-                one.kind,
-                one.ticket,
-                ", ".join(one.others),
-                one.actor,
-                one.reason,
-                None if one.undone_by is None else f"by {one.undone_by}",
-            )
-            for one in found.regroupings
-        ]
-        print_table(
-            ("number", "what", "ticket", "others", "by", "because", "undone"), done, empty="", wrapped=("because",)
-        )
+        for one in found.regroupings
+    ]
+    columns = ("number", "what", "ticket", "others", "by", "because", "undone")
+    print_table(columns, rows, empty="", wrapped=("because",))

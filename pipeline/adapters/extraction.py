@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from models.enums import ExtractionState
+from pipeline.adapters import children
 from pipeline.adapters.extraction_child import ANSWER_LIMIT, DONE, LENGTH, READY
 from pipeline.core.extraction import Extracted, Form, form_of, is_too_large, kept, read_text
 from pipeline.runtime.errors import Transient
@@ -44,7 +45,7 @@ class _Child:
             )
         except OSError as error:
             raise Transient(f"no process to read documents in could be started: {error}") from error
-        self.end = weakref.finalize(self, _end, self._process)
+        self.end = weakref.finalize(self, children.end, self._process)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout
@@ -76,15 +77,6 @@ class _Child:
             yield
         finally:
             watch.cancel()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()
-    process.wait()
 
 
 class DocumentTexts:

@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.adapters import children
 from pipeline.adapters.parsing_answer import LENGTH, READY, Answer, Outcome
 from pipeline.core import mime
 from pipeline.core.mime import Parsed
@@ -89,15 +90,6 @@ class IsolatingParser:
             child.close()
 
 
-def _stopped(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()
-    process.wait()
-
-
 class _Child:
     """One child process that waits for mail."""
 
@@ -123,7 +115,7 @@ class _Child:
         except OSError as error:
             raise Transient(f"no process to read a mail in could be started: {error}") from error
         # Nobody is left to close it when its owner just goes, as in tests.
-        weakref.finalize(self, _stopped, self._process)
+        weakref.finalize(self, children.end, self._process)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout

@@ -149,7 +149,7 @@ def suggested(connection: Connection, ticket: str, sender: str | None = None, *,
     """
     found = connection.execute(_TICKET, {"name": ticket.strip()}).one_or_none()
     if found is None:
-        raise UserError(f"there is no ticket {ticket!r}; `fieldpost export tickets` lists them")
+        raise UserError(f"there is no ticket {ticket!r}; `fieldpost search` finds them by their words")
     asked = connection.execute(_ASKED, {"ticket": found.id}).one_or_none()
     to = (asked.address if asked is not None else None) or found.requester_email
     if not to and needs_person:

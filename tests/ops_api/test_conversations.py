@@ -105,6 +105,10 @@ def test_bad_requests_are_told_what_is_wrong(api: Api, world: World) -> None:
     ):
         answer = agent.post(f"{path}/{where}", json=body)
         assert (where, answer.status_code) == (where, status), answer.text
+    for name in ("%00", "a%00b", "%0a", "%ff", "..%2fx", "9" * 64):
+        assert agent.get(f"/tickets/{name}/conversation").status_code == 404
+        assert agent.post(f"/tickets/{name}/merge", json={"ticket_ids": ["x"], "reason": "x"}).status_code == 404
+        assert agent.post(f"/tickets/{name}/regroupings/1/undo").status_code == 404
     assert agent.post("/tickets/tkt-unknown/merge", json={"ticket_ids": ["x"], "reason": "x"}).status_code == 404
 
 
