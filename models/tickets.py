@@ -133,9 +133,8 @@ regrouped = Table(
     Column("regrouping_id", BigInteger, ForeignKey("regroupings.id"), nullable=False),
     Column("from_ticket_id", Uuid, ForeignKey("tickets.id"), nullable=False),
     Column("message_id", BigInteger, ForeignKey("messages.id")),
-    Column("digest", LargeBinary),
     Column("work_order_id", Uuid, ForeignKey("work_orders.id")),
-    CheckConstraint("num_nonnulls(message_id, digest, work_order_id) = 1", name="one_thing"),
+    CheckConstraint("num_nonnulls(message_id, work_order_id) = 1", name="one_thing"),
     Index(None, "regrouping_id"),
 )
 
