@@ -10,8 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, case, cast, func, select
 
+from models.dead_letters import dead_letters
 from models.enums import Cause, Lane, Resolution
-from models.ledger import dead_letters
 from models.mail import messages, occurrences
 from models.tenancy import mailboxes
 from pipeline.table import STAGES

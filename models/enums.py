@@ -348,6 +348,46 @@ class Resolution(StrEnum):
     DISCARDED = "discarded"
 
 
+class BulkAction(StrEnum):
+    """What is done with many dead letters at once."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+class BulkState(StrEnum):
+    """How far a wish about many dead letters has come."""
+
+    CANARY = "canary"  #: the first few were let go; the rest wait for what becomes of them
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"  #: by itself, because what it let go failed again
+    CANCELLED = "cancelled"  #: by a person
+
+
+class ItemState(StrEnum):
+    """What became of one letter of a wish."""
+
+    WAITING = "waiting"
+    RELEASED = "released"
+    PASSED = "passed"
+    FAILED = "failed"  #: again
+    SKIPPED = "skipped"
+
+
+class LetterAction(StrEnum):
+    """What somebody did to a dead letter, or to a wish about many."""
+
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+    RESTORED = "restored"  #: a discard was undone
+    EDITED = "edited"
+    BULK_STARTED = "bulk_started"
+    BULK_STOPPED = "bulk_stopped"
+    BULK_CANCELLED = "bulk_cancelled"
+    BULK_DONE = "bulk_done"
+
+
 class BackfillState(StrEnum):
     """Whether a listing is still going on."""
 

@@ -1,4 +1,4 @@
-"""The jobs, their fair places in line, the workers that hold them, and the dead letters."""
+"""The jobs, their fair places in line, and the workers that hold them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from models.base import created, metadata, word
-from models.enums import Cause, JobState, Lane, Resolution
+from models.enums import JobState, Lane
 
 work_order_numbers = Sequence("work_order_numbers", metadata=metadata)
 worker_numbers = Sequence("worker_numbers", metadata=metadata, maxvalue=2_147_483_647, cycle=True)
@@ -100,38 +100,4 @@ workers = Table(
     Column("version", Text, nullable=False),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-)
-
-dead_letters = Table(
-    "dead_letters",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("job_id", BigInteger, nullable=False),
-    Column("org_id", Uuid, nullable=False),
-    Column("mailbox_id", Uuid),
-    Column("stage", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    word("lane", Lane),
-    word("cause", Cause),
-    Column("error_class", Text, nullable=False),
-    Column("error_text", Text, nullable=False),
-    #: Where the error was raised, deepest frame last; for engineers.
-    Column("error_trace", Text),
-    #: Equal for errors of the same kind at the same place, whatever ids their texts carry.
-    Column("error_group", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("crashes", Integer, nullable=False),
-    Column("args", JSONB),
-    Column("trace_id", Text, nullable=False),
-    Column("queued_at", DateTime(timezone=True), nullable=False),
-    Column("buried_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    word("resolution", Resolution, nullable=True),
-    Column("resolved_at", DateTime(timezone=True)),
-    Column("resolved_by", Text),
-    Column("resolved_reason", Text),
-    CheckConstraint("(resolution IS NULL) = (resolved_at IS NULL)", name="resolved_when_resolution"),
-    Index("uq_dead_letters_open", "job_id", unique=True, postgresql_where=text("resolution IS NULL")),
-    Index("ix_dead_letters_open", "org_id", text("id DESC"), postgresql_where=text("resolution IS NULL")),
-    Index(None, "mailbox_id", "id"),
 )

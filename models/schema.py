@@ -11,11 +11,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from models import ledger, mail, outbound, reprocessing, search, syncing, tenancy, tickets, triage, work
+from models import dead_letters, ledger, mail, outbound, reprocessing, search, syncing, tenancy, tickets, triage, work
 from models.base import hold_to_words, metadata
 
 #: Every module that declares tables; importing them is what fills the metadata.
-TABLES = (ledger, mail, outbound, reprocessing, search, syncing, tenancy, tickets, triage, work)
+TABLES = (dead_letters, ledger, mail, outbound, reprocessing, search, syncing, tenancy, tickets, triage, work)
 hold_to_words(metadata)
 #: One migrator at a time: any number of roles may start at once.
 _MIGRATION_LOCK = 0x6669656C64
