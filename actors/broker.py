@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import dramatiq
-from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import TimeLimit
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from actors.doorbells import DoorbellBroker, Poll, Silence, doorbell, nothing
+from actors.verdicts import short
 from models.enums import Lane
+from pipeline.runtime.db import is_passing
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.ledger import Line
+from pipeline.runtime.logs import get_logger
 from pipeline.runtime.metrics import Metrics
 
 #: Lower goes first among the doorbells a worker has at hand (Dramatiq's priority).
@@ -26,22 +28,29 @@ _TIME_LIMIT_MS = 900_000
 _ENOUGH = 64
 #: Written once; its absence tells that the broker was wiped.
 _SENTINEL = "fieldpost:sentinel"
-#: After a failed ring the broker is left alone this long: work goes on by polling meanwhile.
-_REST_SECONDS = 1.0
 
 
-def make_broker(url: str) -> RedisBroker:
-    """Return a broker without Retries, AgeLimit, delays or results: the ledger owns all of these."""
+def make_broker(
+    url: str, *, poll: Poll = nothing, silence: Silence | None = None, metrics: Metrics | None = None
+) -> DoorbellBroker:
+    """Return a broker without Retries, AgeLimit, delays or results: the ledger owns all of these.
+
+    Nothing waits long for it: a doorbell that is late is no better than one that the next sweep rings. While it is
+    away, those who listen hear what `poll` finds. Brokers of one process share one `silence`.
+    """
     try:
         client = Redis.from_url(
-            url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=15, retry=Retry(NoBackoff(), 0)
+            url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=15, retry=Retry(NoBackoff(), 0)
         )
     except ValueError as error:
         raise UserError(
             f"REDIS_URL is not usable: {error}. Expected redis://host:6379/0 or unix:///path/to.sock"
         ) from None
-    return RedisBroker(  # type: ignore[no-untyped-call]
-        client=client,
+    return DoorbellBroker(
+        client,
+        poll=poll,
+        silence=silence,
+        metrics=metrics,
         middleware=[TimeLimit(time_limit=_TIME_LIMIT_MS)],
         heartbeat_timeout=30_000,
         maintenance_chance=100_000,
@@ -49,12 +58,18 @@ def make_broker(url: str) -> RedisBroker:
     )
 
 
-def declare(broker: RedisBroker, answer: Callable[[Line], int]) -> None:
+def declare(broker: DoorbellBroker, answer: Callable[[Line], int]) -> None:
     """Make one actor per lane, each on a queue of its own, all answering through `answer`."""
 
     def actor_for(lane: Lane) -> None:
         def ring(stage: str) -> None:
-            answer(Line(stage, lane))
+            try:
+                answer(Line(stage, lane))
+            except Exception as error:
+                # What it could not claim waits in the ledger; a database that is away needs no traceback each time.
+                if not is_passing(error):
+                    raise
+                get_logger().warning("doorbell.unanswered", stage=stage, lane=lane.value, error=short(error))
 
         declared = dramatiq.actor(actor_name=lane.value, queue_name=lane.value, priority=PRIORITY[lane], broker=broker)
         declared(ring)
@@ -66,14 +81,13 @@ def declare(broker: RedisBroker, answer: Callable[[Line], int]) -> None:
 class Bells:
     """Rings doorbells and notices when nobody could hear them. Losing one loses nothing: rows wait in the ledger."""
 
-    def __init__(self, broker: RedisBroker, metrics: Metrics) -> None:
+    def __init__(self, broker: DoorbellBroker, metrics: Metrics) -> None:
         self._broker, self._metrics = broker, metrics
-        self._silent_until = 0.0
 
     @property
     def are_heard(self) -> bool:
         """False while the broker is away; work is found by polling then."""
-        return time.monotonic() >= self._silent_until
+        return not self._broker.silence.is_on
 
     def ring(self, lines: set[Line]) -> None:
         """Ring once for each line; never raises."""
@@ -102,15 +116,12 @@ class Bells:
             return _ENOUGH
 
     def _send(self, line: Line) -> None:
-        message: dramatiq.Message[None] = dramatiq.Message(
-            queue_name=line.lane.value, actor_name=line.lane.value, args=(line.stage,), kwargs={}, options={}
-        )
         try:
-            self._broker.enqueue(message)
+            self._broker.enqueue(doorbell(line.lane.value, line.stage))
             self._metrics.doorbells.labels("rung").inc()
         except (RedisError, dramatiq.errors.BrokerConnectionError):
             self._rest()
             self._metrics.doorbells.labels("lost").inc()
 
     def _rest(self) -> None:
-        self._silent_until = time.monotonic() + _REST_SECONDS
+        self._broker.silence.begin()

@@ -10,9 +10,11 @@ from typing import Any
 from dramatiq import Worker
 
 from actors.broker import declare, make_broker
+from actors.doorbells import Poll, Silence, nothing
 from models.enums import Lane
 from pipeline.ports import Clock
 from pipeline.runtime.ledger import Line
+from pipeline.runtime.metrics import Metrics
 
 #: Threads of each crew. Python work shares one core, so more than it takes to overlap waiting buys nothing
 #: (perf-anchors, section 9); fetches that wait for their budget stand in the second crew only.
@@ -24,16 +26,28 @@ _BOOT, _BOOT_POLL = timedelta(seconds=10), timedelta(milliseconds=5)
 
 
 class Crews:
-    """The crews for some lanes, each on a broker of its own; `start`, then `stop`."""
+    """The crews for some lanes, each on a broker of its own; `start`, then `stop`.
+
+    While the broker is away they answer what `poll` finds, with the same threads in the same order.
+    """
 
     def __init__(
-        self, url: str, answer: Callable[[Line], int], lanes: Sequence[Lane], clock: Clock, threads: int = THREADS
+        self,
+        url: str,
+        answer: Callable[[Line], int],
+        lanes: Sequence[Lane],
+        clock: Clock,
+        threads: int = THREADS,
+        *,
+        poll: Poll = nothing,
+        silence: Silence | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._clock = clock
         self._workers: list[Worker] = []
         for crew in CREWS:
             if queues := {lane.value for lane in crew if lane in lanes}:
-                broker = make_broker(url)
+                broker = make_broker(url, poll=poll, silence=silence, metrics=metrics)
                 declare(broker, answer)
                 self._workers.append(Worker(broker, queues=queues, worker_timeout=_IDLE_MS, worker_threads=threads))
 

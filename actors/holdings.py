@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from pipeline.runtime import ledger
-from pipeline.runtime.db import Database
+from pipeline.runtime.db import Database, is_passing
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.jobs import Job
 from pipeline.runtime.ledger import WORKER_LOCK
 from pipeline.runtime.logs import get_logger
 
 #: How often the lock is looked after; a lost one is taken again well inside `ledger.LOCK_GRACE`.
 _PULSE = timedelta(seconds=1)
+#: Whoever is started while the database starts, or recovers, waits so long for it; less than a stop may take.
+_PATIENCE, _PAUSE = timedelta(seconds=20), timedelta(milliseconds=250)
+_Found = TypeVar("_Found")
 
 _REGISTER = text("""
     INSERT INTO workers (number, host, pid, version) VALUES (:number, :host, :pid, :version)
@@ -40,22 +46,31 @@ class Holdings:
         self._stop = threading.Event()
         self._lock_connection: Connection | None = None
         self._log = get_logger()
-        with db.begin() as connection:
-            self.worker: int = connection.execute(text("SELECT nextval('worker_numbers')")).scalar_one()
+        self.worker = self._patiently(self._draw_number)
         self._thread = threading.Thread(target=self._beat, name="holdings", daemon=True)
 
     def start(self) -> None:
         """Take the lock that proves this worker lives, and look after it from now on."""
-        self._take_lock()
+        self._patiently(self._take_lock)
         self._thread.start()
 
     def stop(self) -> set[ledger.Line]:
-        """Give back every job still held, uncharged, and let go of the lock; return the lines to ring."""
+        """Give back every job still held, uncharged, and let go of the lock; return the lines to ring.
+
+        With the database away nothing is given back: sweepers take it, as from a worker that died.
+        """
         self._stop.set()
         self._thread.join(timeout=10)
-        with self._db.begin() as connection:
-            lines = ledger.release(connection, self.worker)
-            connection.execute(_FORGET, {"number": self.worker})
+        try:
+            lines = self._give_back()
+        except SQLAlchemyError as error:
+            if not is_passing(error):
+                raise
+            # Nobody is told, but the lock goes with this process, and whoever sweeps finds what it held.
+            self._log.warning(
+                "worker.gave_nothing_back", error=str(getattr(error, "orig", error)).splitlines()[0][:200]
+            )
+            lines = set()
         self._drop_lock()
         return lines
 
@@ -70,6 +85,32 @@ class Holdings:
             with self._guard:
                 for job in jobs:
                     self._jobs.pop(job.job_id, None)
+
+    def _give_back(self) -> set[ledger.Line]:
+        with self._db.begin() as connection:
+            lines = ledger.release(connection, self.worker)
+            connection.execute(_FORGET, {"number": self.worker})
+            return lines
+
+    def _draw_number(self) -> int:
+        with self._db.begin() as connection:
+            return int(connection.execute(text("SELECT nextval('worker_numbers')")).scalar_one())
+
+    def _patiently(self, attempt: Callable[[], _Found]) -> _Found:
+        """Wait for a database that is away for a moment: nothing is held yet, and ending would help nobody."""
+        retrying = Retrying(
+            retry=retry_if_exception(is_passing), stop=stop_after_delay(_PATIENCE.total_seconds()),
+            wait=wait_fixed(_PAUSE.total_seconds()), before_sleep=self._log_wait,
+        )  # fmt: skip
+        try:
+            return retrying(attempt)
+        except RetryError as tried:
+            error = tried.last_attempt.exception()
+            raise UserError(f"the database does not answer: {str(getattr(error, 'orig', error)).strip()}") from error
+
+    def _log_wait(self, state: RetryCallState) -> None:
+        if state.attempt_number in {1, 10, 100}:
+            self._log.warning("worker.waits_for_database", tries=state.attempt_number)
 
     def _beat(self) -> None:
         beats = 0

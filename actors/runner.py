@@ -42,6 +42,8 @@ T = TypeVar("T")
 Items = Mapping[int, Any]
 #: What the work made of a job: a result, an outcome that waits, or an error.
 Outcomes = Mapping[int, Any]
+#: So long suspects may follow each other while others wait for the process.
+_SUSPECTS_SECONDS = 0.5
 
 
 class UndeclaredEmit(Exception):
@@ -81,17 +83,23 @@ class Runner:
     def answer(self, line: Line) -> int:
         """Claim one batch of a line, run it and settle it; return how many rows were claimed.
 
-        A suspect, whose process died before, has this process for itself.
+        A suspect, whose process died before, has this process for itself. A dead batch leaves many of them, so that
+        some follow each other without a doorbell in between.
         """
         with self._turnstile.together():
             claimed, has_suspects = self._answer(line, suspects=False)
         if claimed or not has_suspects:
             return claimed
-        with self._turnstile.alone():
-            claimed, has_suspects = self._answer(line, suspects=True)
+        began, total = time.monotonic(), 0
+        while has_suspects and time.monotonic() - began < _SUSPECTS_SECONDS and not self._around.is_stopping():
+            with self._turnstile.alone():
+                claimed, has_suspects = self._answer(line, suspects=True)
+            total += claimed
+            if not claimed:
+                break
         if has_suspects:
             self._around.ring({line})
-        return claimed
+        return total
 
     def _answer(self, line: Line, *, suspects: bool) -> tuple[int, bool]:
         """Return how many rows were claimed and run, and whether suspects are left in an otherwise empty line."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from dlq import letters
+from dlq import letters, retention
 from models.enums import Lane
 from pipeline.commands.push import request_watches
 from pipeline.commands.reconcile import request_nightly
@@ -51,6 +51,7 @@ _DEAD = text("""
 
 def declared(settings: Settings) -> tuple[Routine, ...]:
     """Return the schedules of an installation; their times are UTC."""
+    tidy = partial(_tidy, letters_kept=timedelta(days=settings.dead_letters_kept_days))
     unread = max(UNREAD, timedelta(seconds=settings.history_interval_seconds))
     rows = [
         Routine(
@@ -67,7 +68,7 @@ def declared(settings: Settings) -> tuple[Routine, ...]:
             CatchUp.ONCE,
             request_nightly,
         ),
-        Routine("tidy", "Forgets old slots.", "41 3 * * *", CatchUp.SKIP, _tidy),
+        Routine("tidy", "Forgets old slots and resolved dead letters.", "41 3 * * *", CatchUp.SKIP, tidy),
     ]
     if settings.push_topic is not None:
         watch = partial(request_watches, topic=settings.push_topic)
@@ -93,6 +94,9 @@ def history_of(mailbox_id: UUID, org_id: UUID) -> Emit:
     return Emit("history", str(mailbox_id), org_id, mailbox_id, Lane.LIVE, 0, secrets.token_hex(16))
 
 
-def _tidy(connection: Connection) -> int:
+def _tidy(connection: Connection, letters_kept: timedelta) -> int:
+    """Forget what is old; resolved letters, a bounded number a day, after `letters_kept`, or never when that is 0."""
     slots.tidy(connection)
+    if letters_kept:
+        retention.forget(connection, kept=letters_kept)
     return 0

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from actors.broker import PRIORITY, Bells
+from actors.broker import Bells
 from actors.verdicts import short
-from dlq import letters
+from dlq import advancing, letters
 from models.enums import Cause
 from pipeline.runtime import breaker, ledger, pump
 from pipeline.runtime.db import Database
@@ -23,25 +23,33 @@ from pipeline.stage import Stage
 
 #: A due row waits at most this long for a doorbell that was lost.
 INTERVAL = timedelta(milliseconds=500)
-#: Letting go must not keep the next sweep waiting.
-_BRIEFLY = text("SELECT set_config('statement_timeout', '5s', true), set_config('lock_timeout', '1s', true)")
+#: Bulks of dead letters go on at this pace, however many sweepers there are.
+_BULK_PAUSE = timedelta(milliseconds=400)
+#: Letting go must not keep the next sweep waiting, nor a frozen sweeper all others.
+_BRIEFLY = text("""
+    SELECT set_config('statement_timeout', '5s', true), set_config('lock_timeout', '1s', true),
+           set_config('idle_in_transaction_session_timeout', '5s', true)
+""")
+
+
+def _advance(connection: Connection) -> set[Line]:
+    return advancing.advance(connection, pause=_BULK_PAUSE)
 
 
 class Sweeper:
-    """One sweep after another until stopped; with the broker away it answers the lines itself."""
+    """One sweep after another until stopped."""
 
     def __init__(
         self,
         db: Database,
         stages: Mapping[str, Stage[Any, Any]],
         bells: Bells,
-        answer: Callable[[Line], int],
         metrics: Metrics,
         *,
         let_go: Callable[[Connection], set[Line]] | None = None,
     ) -> None:
         self._db, self._stages, self._let_go = db, stages, let_go or pump.Pump().release
-        self._bells, self._answer, self._metrics = bells, answer, metrics
+        self._bells, self._metrics = bells, metrics
         self._stop = threading.Event()
         self._log = get_logger()
         self._thread = threading.Thread(target=self._go, name="sweeper", daemon=True)
@@ -70,16 +78,16 @@ class Sweeper:
             self._metrics.dead.labels(job.stage, Cause.CRASHED.value).inc()
         if lost:
             self._log.warning("jobs.reclaimed", jobs=len(lost), buried=len(dying))
-        return lines | self._pumped()
+        return lines | self._briefly("pump", self._let_go) | self._briefly("bulks", _advance)
 
-    def _pumped(self) -> set[Line]:
-        """Let go what budgets pay for; whatever that raises, everything else was swept."""
+    def _briefly(self, what: str, let_go: Callable[[Connection], set[Line]]) -> set[Line]:
+        """Let go what may go now; whatever that raises, everything else was swept."""
         try:
             with self._db.begin() as connection:
                 connection.execute(_BRIEFLY)
-                return self._let_go(connection)
+                return let_go(connection)
         except Exception as error:  # noqa: BLE001 - the next sweep tries again
-            self._log.warning("pump.failed", error=short(error))
+            self._log.warning(f"{what}.failed", error=short(error))
             return set()
 
     def _death(self, job: Job) -> letters.Death:
@@ -91,7 +99,7 @@ class Sweeper:
         while not self._stop.wait(INTERVAL.total_seconds()):
             try:
                 self._tick()
-            except Exception as error:  # noqa: BLE001 - whatever a sweep or an answered line raises, the next one comes
+            except Exception as error:  # noqa: BLE001 - whatever a sweep raises, the next one comes
                 self._log.warning("sweep.failed", error=short(error))
 
     def _tick(self) -> None:
@@ -99,14 +107,4 @@ class Sweeper:
         if self._bells.was_wiped():
             self._log.warning("broker.wiped", lines=len(lines))
             self._bells.ring(lines)
-        if self._bells.are_heard:
-            self._bells.ring_unless_enough(lines)
-        else:
-            self._work_without_broker(lines)
-
-    def _work_without_broker(self, lines: set[Line]) -> None:
-        """Answer the lines in order of their lanes until nothing is ready, or the broker is back."""
-        while lines and not self._stop.is_set() and not self._bells.are_heard:
-            for line in sorted(lines, key=lambda line: (PRIORITY[line.lane], line.stage)):
-                self._answer(line)
-            lines = self.sweep()
+        self._bells.ring_unless_enough(lines)

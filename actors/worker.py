@@ -13,6 +13,7 @@ from prometheus_client import start_http_server
 
 from actors.broker import Bells, make_broker
 from actors.crews import CREWS, THREADS, Crews
+from actors.doorbells import Polling
 from actors.holdings import Holdings
 from actors.listener import Listener
 from actors.runner import Runner, Surroundings
@@ -21,6 +22,7 @@ from actors.schedules import declared
 from actors.sweeper import Sweeper
 from models.enums import Lane
 from pipeline.adapters.wiring import make_ports
+from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.ledger import Line
@@ -57,11 +59,19 @@ class WorkerProcess:
             self._db, self._ports, self._holdings, self._bells.ring, self.metrics, self._stopping.is_set, let_go
         )
         self._runner = Runner(STAGES, around)
-        self._sweeper = Sweeper(self._db, STAGES, self._bells, self._answer, self.metrics, let_go=let_go)
+        self._sweeper = Sweeper(self._db, STAGES, self._bells, self.metrics, let_go=let_go)
         pace = timedelta(seconds=settings.history_interval_seconds)
         self._schedule = Schedule(self._db, pace, declared(settings), self.metrics)
         self._listener = Listener(settings, self._db, self._ports.sources, self._bells.ring, self.metrics)
-        self._crews = Crews(settings.redis_url, self._answer, lanes, self._ports.clock)
+        self._crews = Crews(
+            settings.redis_url,
+            self._answer,
+            lanes,
+            self._ports.clock,
+            poll=Polling(self._ready),
+            silence=self._broker.silence,
+            metrics=self.metrics,
+        )
 
     def start(self) -> None:
         """Take the proof of life, then begin to answer."""
@@ -92,6 +102,10 @@ class WorkerProcess:
         if self._stopping.is_set() or line.stage not in STAGES:
             return 0
         return self._runner.answer(line)
+
+    def _ready(self) -> list[tuple[str, Lane]]:
+        with self._db.begin() as connection:
+            return [(line.stage, line.lane) for line in ledger.ready_lines(connection, list(STAGES))]
 
 
 def run(settings: Settings, lanes: Sequence[Lane] = tuple(Lane)) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pipeline.adapters.blob_codec import MAX_CONTENT_BYTES
 from pipeline.adapters.gzip_spool import unpacked
-from pipeline.adapters.inventory import Container, ContainerKind, Inventory
+from pipeline.adapters.inventory import Container, ContainerKind, Inventory, raise_own_trouble
 from pipeline.adapters.mbox import ID_BYTES, MboxIndex, Span, index_mbox
 from pipeline.ports import Listed
 from pipeline.runtime.errors import Permanent
@@ -204,11 +204,15 @@ def _folder_digests(state: FolderState) -> bytes:
 
 
 def _file_digest(path: Path) -> bytes:
-    """Return the digest of a file, or zeros when it went away after it was seen: then it is not listed."""
+    """Return the digest of a file, or zeros when it went away after it was seen: then it is not listed.
+
+    Raises `Transient` when this process can open no more files.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.sha256(file.read(MAX_CONTENT_BYTES)).digest()[:ID_BYTES]
-    except OSError:
+    except OSError as error:
+        raise_own_trouble(error)
         return _ABSENT
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.adapters.file_form import FileForm, NotMailError, look, look_at_message
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import Transient, UserError
 
+#: What this process lacks says nothing of a file: who ignored the file for it would lose mail.
+_OWN_TROUBLE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 FORMS = "Give an mbox, an mbox.gz, a Maildir, .eml files, or a folder of those."
 
 
@@ -49,11 +52,17 @@ class Inventory:
     ignored: tuple[Ignored, ...] = ()
 
 
+def raise_own_trouble(error: OSError) -> None:
+    """Raise `Transient` for an error that is not the file's: no descriptor left, no memory left."""
+    if error.errno in _OWN_TROUBLE:
+        raise Transient(f"files cannot be read now: {error.strerror}") from error
+
+
 def inspect(paths: Sequence[Path]) -> Inventory:
     """Return what the paths hold; `UserError` for one that is missing, unreadable or no mailbox, or holds no mail.
 
     Inside folders, files that are no mail are listed as ignored instead. Links to folders inside folders are not
-    followed.
+    followed. Raises `Transient` when this process can open no more files.
     """
     if not paths:
         raise UserError(f"no path was given. {FORMS}")
@@ -84,6 +93,7 @@ def _inspect_file(path: Path) -> Container:
     except NotMailError as error:
         raise UserError(f"{path} is {error}. {FORMS}") from error
     except OSError as error:
+        raise_own_trouble(error)
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     return _container_of(path, form)
 
@@ -99,6 +109,7 @@ def _inspect_folder(top: Path) -> tuple[list[Container], list[Ignored]]:
     ignored: list[Ignored] = []
 
     def unreadable(error: OSError) -> None:
+        raise_own_trouble(error)
         ignored.append(Ignored(Path(error.filename), f"cannot be read: {error.strerror}"))
 
     for folder, folders, names in os.walk(top, onerror=unreadable):
@@ -144,6 +155,7 @@ def _look_or_ignore(path: Path, ignored: list[Ignored], *, any_text: bool = Fals
     except NotMailError as error:
         ignored.append(Ignored(path, str(error)))
     except OSError as error:
+        raise_own_trouble(error)
         ignored.append(Ignored(path, f"cannot be read: {error.strerror or error}"))
     return None
 

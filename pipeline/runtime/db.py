@@ -23,6 +23,9 @@ from pipeline.runtime.errors import UserError
 #: too many connections, disk or memory full, lock not available, server shutting down or starting.
 _PASSING = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03")
 
+#: A peer that fell silent is given up after about 11 s, by the kernel's own looks (reliability, section 2.2 and F-56).
+#: The server looks, too: the lock that proves a worker's life goes with its host. Sockets of this machine know none.
+_LOOKS = {"tcp_keepalives_idle": 5, "tcp_keepalives_interval": 3, "tcp_keepalives_count": 3, "tcp_user_timeout": 10_000}
 
 _NOT_USABLE = (
     "FIELDPOST_DATABASE_URL is not usable: Fieldpost needs PostgreSQL, as in postgresql://user:password@host:5432/name"
@@ -79,8 +82,9 @@ class Database:
         """
         options = (
             f"-c statement_timeout={int(statement_timeout.total_seconds() * 1000)} -c lock_timeout=20000"
-            " -c idle_in_transaction_session_timeout=60000 -c jit=off -c timezone=UTC"
-        ) + (" -c enable_seqscan=off" if by_index else "")
+            " -c idle_in_transaction_session_timeout=15000 -c jit=off -c timezone=UTC"
+        ) + "".join(f" -c {name}={value}" for name, value in _LOOKS.items())
+        options += " -c enable_seqscan=off" if by_index else ""
         try:
             self.engine = create_engine(
                 _with_driver(url),
@@ -95,8 +99,10 @@ class Database:
                     "application_name": f"fieldpost {process}",
                     "connect_timeout": 5,
                     "options": options,
-                    "tcp_user_timeout": 10_000,
-                    "keepalives_idle": 15,
+                    "tcp_user_timeout": _LOOKS["tcp_user_timeout"],
+                    "keepalives_idle": _LOOKS["tcp_keepalives_idle"],
+                    "keepalives_interval": _LOOKS["tcp_keepalives_interval"],
+                    "keepalives_count": _LOOKS["tcp_keepalives_count"],
                 },
             )
         except (ArgumentError, ModuleNotFoundError):

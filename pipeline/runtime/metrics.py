@@ -54,7 +54,7 @@ class Metrics:
             registry=self.registry,
         )
         self.doorbells = Counter(
-            "fieldpost_doorbells", "Doorbells sent, by result (rung, lost).", ["result"], registry=self.registry
+            "fieldpost_doorbells", "Doorbells, by result (rung, lost, junk).", ["result"], registry=self.registry
         )
         self.slots = Counter(
             "fieldpost_slots",

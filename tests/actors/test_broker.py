@@ -8,10 +8,10 @@ from pathlib import Path
 
 import dramatiq
 import pytest
-from dramatiq.brokers.redis import RedisBroker
 
-from actors import broker as module
+from actors import doorbells
 from actors.broker import Bells, declare, make_broker
+from actors.doorbells import DoorbellBroker
 from models.enums import Lane
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.ledger import Line
@@ -21,14 +21,14 @@ LINES = {Line("fetch", Lane.BACKFILL), Line("fetch", Lane.LIVE), Line("parse", L
 
 
 @pytest.fixture
-def broker(redis_url: str) -> Iterator[RedisBroker]:
+def broker(redis_url: str) -> Iterator[DoorbellBroker]:
     made = make_broker(redis_url)
     yield made
     made.close()
 
 
 @pytest.fixture
-def deaf(tmp_path: Path) -> Iterator[RedisBroker]:
+def deaf(tmp_path: Path) -> Iterator[DoorbellBroker]:
     made = make_broker(f"unix://{tmp_path}/nobody-listens.sock")
     yield made
     made.close()
@@ -38,7 +38,7 @@ def counted(metrics: Metrics, result: str) -> float:
     return metrics.registry.get_sample_value("fieldpost_doorbells_total", {"result": result}) or 0.0
 
 
-def test_a_doorbell_names_a_stage_and_a_lane_and_nothing_else(broker: RedisBroker):
+def test_a_doorbell_names_a_stage_and_a_lane_and_nothing_else(broker: DoorbellBroker):
     Bells(broker, Metrics()).ring({Line("parse", Lane.REPAIR)})
     (stored,) = broker.client.hgetall("dramatiq:repair.msgs").values()
     message = dramatiq.Message.decode(stored)
@@ -50,12 +50,12 @@ def test_a_doorbell_names_a_stage_and_a_lane_and_nothing_else(broker: RedisBroke
     )
 
 
-def test_every_lane_has_a_queue_of_its_own(broker: RedisBroker):
+def test_every_lane_has_a_queue_of_its_own(broker: DoorbellBroker):
     Bells(broker, Metrics()).ring(LINES)
     assert [broker.client.llen(f"dramatiq:{lane.value}") for lane in Lane] == [1, 1, 1]
 
 
-def test_whoever_hears_a_doorbell_answers_the_line_it_names(broker: RedisBroker):
+def test_whoever_hears_a_doorbell_answers_the_line_it_names(broker: DoorbellBroker):
     answered: set[Line] = set()
     everything = threading.Event()
 
@@ -75,7 +75,7 @@ def test_whoever_hears_a_doorbell_answers_the_line_it_names(broker: RedisBroker)
         worker.stop()
 
 
-def test_ringing_never_raises_and_rests_while_nobody_hears(deaf: RedisBroker):
+def test_ringing_never_raises_and_rests_while_nobody_hears(deaf: DoorbellBroker):
     metrics = Metrics()
     bells = Bells(deaf, metrics)
     assert bells.are_heard
@@ -88,14 +88,14 @@ def test_ringing_never_raises_and_rests_while_nobody_hears(deaf: RedisBroker):
     assert counted(metrics, "lost") == 1
 
 
-def test_bells_are_tried_again_after_a_rest(deaf: RedisBroker, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_REST_SECONDS", 0.0)
+def test_bells_are_tried_again_after_a_rest(deaf: DoorbellBroker, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doorbells, "_REST_SECONDS", 0.0)
     bells = Bells(deaf, Metrics())
     bells.ring(LINES)
     assert bells.are_heard
 
 
-def test_a_wiped_broker_is_noticed_once_by_one(broker: RedisBroker):
+def test_a_wiped_broker_is_noticed_once_by_one(broker: DoorbellBroker):
     one, other = Bells(broker, Metrics()), Bells(broker, Metrics())
     assert one.was_wiped()
     assert not one.was_wiped()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import pytest
+
 from actors.broker import Bells, make_broker
 from actors.crews import THREADS, Crews
 from models.enums import Lane
@@ -21,6 +23,7 @@ def ringing(url: str, *lines: Line) -> None:
     broker.close()
 
 
+@pytest.mark.fault("F-39")
 def test_live_mail_is_answered_while_every_other_thread_waits(redis_url: str) -> None:
     answered: list[Line] = []
     go_on = threading.Event()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors import holdings as module
 from actors.holdings import Holdings
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.jobs import Job
 from tests.deploy.probes import until
 from tests.factories import claimed, emit, rows, value
+from tests.faults.proxy import before_postgres
 
 _HOLDER = """
     SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 77 AND objid = CAST(:number AS oid) AND granted
@@ -82,3 +87,38 @@ def test_stopping_gives_jobs_back_uncharged_and_lets_go_of_the_lock(db: Database
     assert tuple(row) == ("ready", 0, 0, False)
     assert rows(db, "SELECT number FROM workers") == []
     until(lambda: holder(db, held) is None)
+
+
+@pytest.mark.fault("F-23", "F-24")
+def test_a_worker_started_while_the_database_is_away_waits_for_it(database_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_PAUSE", timedelta(milliseconds=10))
+    with before_postgres(database_url) as network, closing(Database(network.url, "test")) as db:
+        network.refuse()
+        with ThreadPoolExecutor(1) as pool, capture_logs() as said:
+            made = pool.submit(Holdings, db, "1.2.3")
+            until(lambda: said)
+            network.heal()
+            assert made.result(30).worker > 0
+    assert {one["event"] for one in said} == {"worker.waits_for_database"}
+
+
+@pytest.mark.fault("F-24")
+def test_a_worker_that_finds_no_database_says_so_in_words(database_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_PATIENCE", timedelta(0))
+    with before_postgres(database_url) as network, closing(Database(network.url, "test")) as db:
+        network.refuse()
+        with pytest.raises(UserError, match="the database does not answer: "):
+            Holdings(db, "1.2.3")
+
+
+@pytest.mark.fault("F-14", "F-24")
+def test_a_worker_that_stops_while_the_database_is_away_ends_in_order(database_url: str, db: Database):
+    with before_postgres(database_url) as network, closing(Database(network.url, "test")) as mine:
+        held = Holdings(mine, "1.2.3")
+        held.start()
+        claim(db, held)
+        network.refuse()
+        assert held.stop() == set()
+    until(lambda: holder(db, held) is None)
+    with db.begin() as connection:
+        assert [job.key for job in ledger.reclaim(connection, timedelta(0))] == ["1"]

@@ -417,3 +417,11 @@ def test_batches_of_which_nothing_passes_pause_their_mailbox(bench: Bench):
         bench.wake()
         bench.answer(io=True)
     assert state_of_mailbox(bench) == "paused"
+
+
+def test_suspects_follow_each_other_alone_and_without_a_doorbell_in_between(bench: Bench):
+    bench.put("a", "b", "c")
+    rows(bench.db, "UPDATE jobs SET is_suspect = true")
+    assert bench.answer() == 3
+    assert sorted(bench.worked) == [["a"], ["b"], ["c"]]
+    assert (bench.effects, bench.jobs) == (["a", "b", "c"], {})

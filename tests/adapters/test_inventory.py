@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from pipeline.adapters.file_index import _folder_digests, _state_of
 from pipeline.adapters.inventory import ContainerKind, inspect
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import Transient, UserError
 from tests.adapters.mail import letter, mbox_of, write_folder, write_maildir, write_mbox
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -157,3 +161,29 @@ def test_a_path_given_twice_and_files_of_one_folder_make_one_container(tmp_path:
         ("folder", ("00000.eml", "00001.eml")),
         ("box", ()),
     ]
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Leave this process no file descriptor but those that are open."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first_free = os.dup(0)
+    os.close(first_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.fault("F-61")
+def test_mail_that_cannot_be_opened_for_want_of_descriptors_is_not_taken_for_no_mail(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder", [letter(1), letter(2)])
+    maildir = write_maildir(tmp_path / "Maildir", [letter(3)])
+    for path in (folder, maildir, min(folder.iterdir())):
+        with no_descriptors(), pytest.raises(Transient, match="Too many open files"):
+            inspect([path])
+        (found,) = inspect([path]).containers
+        with no_descriptors(), pytest.raises(Transient, match="Too many open files"):
+            _folder_digests(_state_of(found))
+        assert any(_folder_digests(_state_of(found)))

@@ -163,6 +163,17 @@ def test_suspects_come_one_at_a_time_and_after_everyone_else(db: Database):
     assert [[job.key for job in claim(db)] for _ in range(4)] == [["1"], ["2"], ["3"], []]
 
 
+def test_suspects_of_a_large_batch_come_ten_at_a_time_and_after_a_second_death_alone(db: Database):
+    put(db, *map(str, range(25)))
+    claim(db, lease=OVER)
+    assert len(reclaim(db)) == 25
+    put(db, "new")
+    assert [len(claim(db, lease=OVER)) for _ in range(4)] == [1, 10, 10, 5]
+    assert len(reclaim(db)) == 26
+    assert [len(claim(db)) for _ in range(27)] == [*(1 for _ in range(26)), 0]
+    assert rows(db, "SELECT count(*) FROM jobs WHERE crashes > 0") == [(0,)]
+
+
 def test_a_late_twin_holds_nothing_after_its_rows_were_taken_back(db: Database):
     put(db, "1")
     late = claim(db, lease=OVER)

@@ -39,7 +39,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize()
     def empty(self) -> None:
         with self.db.begin() as connection:
-            connection.execute(text("TRUNCATE jobs, dead_letters"))
+            connection.execute(text("TRUNCATE jobs, dead_letters CASCADE"))
         self.model: dict[str, Row] = {}
         self.claims: list[tuple[Job, int]] = []
         self.seen: set[tuple[int, int]] = set()
