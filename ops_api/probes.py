@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import schema
-from models.enums import JobState, WatchState
-from models.queries import overview, quarantine
-from models.queries.outbound import longest_wait_seconds, unfinished
-from models.queries.watches import watch_pulses
+from ops_api import silence
 from ops_api.answers import describe_for_log
+from ops_api.ledger_gauges import ledger_gauges, occurrence_gauges, single
+from ops_api.scans import ArchiveScan
+from ops_api.silence import Expected
+from ops_api.silence_gauges import silence_gauges
 from ops_api.sync_gauges import sync_gauges
 from pipeline.ports import Clock
 from pipeline.runtime.db import Database
-from pipeline.runtime.ledger import WORKER_LOCK
 from pipeline.runtime.logs import get_logger
 
 #: Scrapes within this time share one reading: a public address must not become a way to load the database.
 _FRESH_SECONDS = 2.0
-#: Occurrences looked at per reading.
-_PAGE = 20_000
 
 
 class HttpMetrics:
@@ -76,44 +71,17 @@ class Readiness:
         except SQLAlchemyError as error:
             get_logger().warning("database.unreachable", error=describe_for_log(error))
             return "the database does not answer"
-        if found != self._newest:
+        if not schema.is_usable(found):
             return f"the database is at migration {found or 'none'} instead of {self._newest}; run `fieldpost migrate`"
         return None
-
-
-class OccurrenceScan:
-    """Counts all occurrences one page per reading: exact while they fit on a page, else as of the last whole pass.
-
-    Counting millions at every scrape would cost more than the work itself; the proof for one mailbox is
-    `fieldpost audit`.
-    """
-
-    def __init__(self, page: int = _PAGE) -> None:
-        self._page, self._after = page, 0
-        self._counts: Tally[tuple[str, str]] = Tally()
-        self._stranded = 0
-        #: Of the last whole pass: by mailbox and state, and how many are stranded. None before the first.
-        self.counts: Tally[tuple[str, str]] | None = None
-        self.stranded: int | None = None
-
-    def read_on(self, connection: Connection) -> None:
-        """Look at the next page; at the end of a pass publish it and begin again."""
-        found = overview.occurrence_page(connection, self._after, self._page)
-        for count in found:
-            self._counts[str(count.mailbox_id), count.state.value] += count.occurrences
-            self._stranded += count.stranded
-        self._after = max((count.last_id for count in found), default=self._after)
-        if sum(count.occurrences for count in found) < self._page:
-            self.counts, self.stranded = self._counts, self._stranded
-            self._counts, self._stranded, self._after = Tally(), 0, 0
 
 
 class LedgerCollector(Collector):
     """The installation's gauges, read from the database at scrape. Workers' own counters live in their processes."""
 
-    def __init__(self, db: Database, clock: Clock, scan: OccurrenceScan | None = None) -> None:
-        self._db, self._clock = db, clock
-        self._scan = scan or OccurrenceScan()
+    def __init__(self, db: Database, clock: Clock, expected: Expected, scan: ArchiveScan | None = None) -> None:
+        self._db, self._clock, self._expected = db, clock, expected
+        self._scan = scan or ArchiveScan()
         self._guard = threading.Lock()
         self._read_at: float | None = None
         self._families: list[Metric] = []
@@ -133,112 +101,15 @@ class LedgerCollector(Collector):
     def _read(self) -> list[Metric]:
         try:
             with self._db.begin() as connection:
-                families = [*_queue(connection), _letters(connection), *_mailboxes(connection), _workers(connection)]
-                families += [*_watches(connection), *sync_gauges(connection), _quarantine(connection)]
-                families += _outbound(connection)
+                families = [*ledger_gauges(connection), *sync_gauges(connection)]
                 self._scan.read_on(connection)
+                silent = silence.read(connection, self._expected)
         except SQLAlchemyError as error:
             get_logger().warning("metrics.unreadable", error=describe_for_log(error))
-            return [_single("fieldpost_database_up", "1 when the database answered this reading.", 0)]
-        up = _single("fieldpost_database_up", "1 when the database answered this reading.", 1)
-        return [up, *families, *_occurrences(self._scan)]
-
-
-def _single(name: str, about: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, about, value=value)
-
-
-def _queue(connection: Connection) -> Iterator[Metric]:
-    jobs = GaugeMetricFamily("fieldpost_queue_jobs", "Jobs in the ledger.", labels=["stage", "lane", "state"])
-    age = GaugeMetricFamily(
-        "fieldpost_queue_age_seconds", "How long the oldest ready job has been due.", labels=["stage", "lane"]
-    )
-    for depth in overview.queue_depths(connection):
-        jobs.add_metric([depth.stage, depth.lane.value, depth.state.value], depth.jobs)
-        if depth.state is JobState.READY:
-            age.add_metric([depth.stage, depth.lane.value], depth.age_seconds)
-    yield from (jobs, age)
-
-
-def _letters(connection: Connection) -> Metric:
-    family = GaugeMetricFamily(
-        "fieldpost_dead_letters_open", "Dead letters that wait for a person.", labels=["stage", "cause"]
-    )
-    for found in overview.open_letters(connection):
-        family.add_metric([found.stage, found.cause.value], found.letters)
-    return family
-
-
-def _outbound(connection: Connection) -> Iterator[Metric]:
-    family = GaugeMetricFamily("fieldpost_outbound", "Messages of ours that are not sent, by state.", labels=["state"])
-    for state, messages in unfinished(connection).items():
-        family.add_metric([state.value], messages)
-    wait = longest_wait_seconds(connection)
-    yield from (family, _single("fieldpost_outbound_age_seconds", "How long the oldest one to be sent waits.", wait))
-
-
-def _quarantine(connection: Connection) -> Metric:
-    family = GaugeMetricFamily("fieldpost_quarantine_open", "Messages that wait for a person.", labels=["cause"])
-    for cause, messages in quarantine.by_cause(connection).items():
-        family.add_metric([cause.value], messages)
-    return family
-
-
-def _mailboxes(connection: Connection) -> Iterator[Metric]:
-    lag = GaugeMetricFamily(
-        "fieldpost_sync_lag_seconds", "Seconds since a mailbox's changes were read.", labels=["mailbox"]
-    )
-    up = GaugeMetricFamily(
-        "fieldpost_mailbox_up", "1 while a mailbox is read; 0 when paused or not authorized.", labels=["mailbox"]
-    )
-    for pulse in overview.mailbox_pulses(connection):
-        up.add_metric([str(pulse.mailbox_id)], int(pulse.is_up))
-        if pulse.lag_seconds is not None:
-            lag.add_metric([str(pulse.mailbox_id)], pulse.lag_seconds)
-    yield from (lag, up)
-
-
-def _watches(connection: Connection) -> Iterator[Metric]:
-    state = GaugeMetricFamily(
-        "fieldpost_watch_state", "1 for the state that a mailbox's watch is in.", labels=["mailbox", "state"]
-    )
-    expires = GaugeMetricFamily(
-        "fieldpost_watch_expires_seconds", "Seconds until the provider stops announcing.", labels=["mailbox"]
-    )
-    push_age = GaugeMetricFamily(
-        "fieldpost_push_age_seconds", "Seconds since a mailbox was last announced on.", labels=["mailbox"]
-    )
-    silent = GaugeMetricFamily(
-        "fieldpost_watch_silent", "1 while mail is found that nobody announced.", labels=["mailbox"]
-    )
-    for pulse in watch_pulses(connection):
-        mailbox = str(pulse.mailbox_id)
-        state.add_metric([mailbox, pulse.state.value], 1)
-        silent.add_metric([mailbox], int(pulse.state is WatchState.SILENT))
-        if pulse.expires_in_seconds is not None:
-            expires.add_metric([mailbox], pulse.expires_in_seconds)
-        if pulse.push_age_seconds is not None:
-            push_age.add_metric([mailbox], pulse.push_age_seconds)
-    yield from (state, expires, push_age, silent)
-
-
-def _workers(connection: Connection) -> Metric:
-    alive = overview.workers_alive(connection, WORKER_LOCK)
-    return _single("fieldpost_workers_alive", "Worker processes that hold their proof of life.", alive)
-
-
-def _occurrences(scan: OccurrenceScan) -> Iterator[Metric]:
-    if scan.counts is None or scan.stranded is None:
-        return
-    family = GaugeMetricFamily(
-        "fieldpost_occurrences", "Occurrences as of the last whole pass.", labels=["mailbox", "state"]
-    )
-    for labels, count in sorted(scan.counts.items()):
-        family.add_metric(list(labels), count)
-    yield family
-    yield _single(
-        "fieldpost_stranded_occurrences", "Occurrences with work left and no job that would do it.", scan.stranded
-    )
+            return [single("fieldpost_database_up", "1 when the database answered this reading.", 0)]
+        up = single("fieldpost_database_up", "1 when the database answered this reading.", 1)
+        told = silence_gauges([*silent.strands, *self._scan.strands()], silent.overdue, silent.readings)
+        return [up, *families, *occurrence_gauges(self._scan.occurrences), *told]
 
 
 def snapshot(registry: CollectorRegistry) -> dict[str, list[dict[str, Any]]]:

@@ -12,8 +12,11 @@ from sqlalchemy import Connection
 from dlq import reading
 from models.enums import MailboxState, WatchState
 from models.queries import comparisons, progress, queue, summary, sync, watches
+from models.queries.silence import Reading
+from ops_api import silence, silence_words
 from ops_api.wording import clock, counted, line_of, span
 from pipeline.core.budget import Held
+from pipeline.core.polling import STANDARD
 from pipeline.runtime import breaker, budgets, slowness
 
 #: States in which work goes on.
@@ -44,6 +47,12 @@ class Standing:
     watched: Mapping[UUID, watches.WatchStanding]
     budgets: Mapping[UUID, Held]
     slow: Mapping[UUID, Sequence[str]]
+    readings: Mapping[UUID, Reading]
+
+    def unsynced_seconds(self, mailbox_id: UUID) -> int | None:
+        """Return how long ago a mailbox was read that should have been read since; None when all is well."""
+        found = self.readings.get(mailbox_id)
+        return round(found.seconds) if found is not None and found.is_overdue else None
 
     def remaining(self, mailbox_id: UUID) -> int:
         """Return how many messages are known to be still on their way, those not listed yet by the estimate."""
@@ -89,6 +98,8 @@ class Standing:
     def _why(self, mailbox: sync.SyncStatus) -> Iterator[str]:
         mailbox_id = mailbox.mailbox_id
         yield from state_reasons(mailbox)
+        if self.unsynced_seconds(mailbox_id) is not None:
+            yield silence_words.unread(self.readings[mailbox_id], len(self.workers)).line
         yield from self.slow.get(mailbox_id, ())
         waits = [wait for wait in self.waits if wait.mailbox_id == mailbox_id and wait.next_at > self.now]
         yield from (reason(wait, self.now) for wait in waits)
@@ -104,8 +115,17 @@ class Standing:
             yield f"{letters}: see `fieldpost dlq groups --mailbox {mailbox.email}`"
 
 
-def read(connection: Connection, mailbox_ids: Sequence[UUID] | None = None, org_id: UUID | None = None) -> Standing:
-    """Read how the given mailboxes stand (None: all), within one organization when it is given."""
+def read(
+    connection: Connection,
+    mailbox_ids: Sequence[UUID] | None = None,
+    org_id: UUID | None = None,
+    *,
+    pace: timedelta = STANDARD,
+) -> Standing:
+    """Read how the given mailboxes stand (None: all), within one organization when it is given.
+
+    `pace` is the schedule's: what is late is told by it.
+    """
     found = sync.sync_status(connection, mailbox_ids, org_id)
     ids = [mailbox.mailbox_id for mailbox in found]
     paid = budgets.standings(connection, ids)
@@ -124,6 +144,7 @@ def read(connection: Connection, mailbox_ids: Sequence[UUID] | None = None, org_
         watched=watches.standings(connection, ids),
         budgets=paid,
         slow={mailbox_id: slowness.explain(connection, mailbox_id) for mailbox_id in paid},
+        readings={one.mailbox_id: one for one in silence.readings(connection, pace, ids)},
     )
 
 

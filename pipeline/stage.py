@@ -10,13 +10,15 @@ from typing import Generic, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from models.enums import MailboxState
+from models.enums import Lane, MailboxState
 from pipeline.ports import Ports
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mailboxes import Mailbox
 
 #: How long jobs step aside while one of them tries a mailbox; its success calls them at once.
 _PROBE_PATIENCE = timedelta(minutes=1)
+#: A worker renews the lease of what it holds; one that does so for this many leases is slow, or hangs.
+_LEASES_ASKING, _LEASES = 20, 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,6 +54,22 @@ class Work(Generic[Item, Result]):
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """How long a due job may wait for a worker, by lane; what waits longer is told (reliability, section 8, G17).
+
+    Waiting for a budget, a pause or a retry does not count: such a job is not due.
+    """
+
+    live: timedelta = timedelta(minutes=1)
+    repair: timedelta = timedelta(minutes=10)
+    backfill: timedelta = timedelta(hours=6)
+
+    def of(self, lane: Lane) -> timedelta:
+        """Return the promise of one lane."""
+        return {Lane.LIVE: self.live, Lane.REPAIR: self.repair, Lane.BACKFILL: self.backfill}[lane]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage(Generic[Item, Result]):
     """One step of the chain, declared whole: the runner knows nothing else about it.
 
@@ -82,6 +100,12 @@ class Stage(Generic[Item, Result]):
     by_mailbox: bool = False
     #: Its jobs wait for their mailbox's budget: outside the live lane they are held until the pump lets them go.
     by_budget: bool = False
+    promise: Promise = Promise()
+
+    @property
+    def longest_run(self) -> timedelta:
+        """How long a batch may take before somebody is told: 20 leases where others are asked, else 4."""
+        return self.lease * (_LEASES_ASKING if self.io else _LEASES)
 
 
 def each(function: Callable[[Item], Result]) -> Callable[[Sequence[Item], Ports], Sequence[Result | Exception]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from datetime import timedelta
 from graphlib import TopologicalSorter
 from types import MappingProxyType
 from typing import Any
 
+from models.enums import Lane
 from pipeline import stages
 from pipeline.stage import Stage
 
@@ -53,9 +55,15 @@ STAGES = read_stages()
 
 def as_text() -> str:
     """Return the table for people."""
-    lines = [f"{'stage':11} {'kind':5} {'batch':>5} {'tries':>5} {'emits':28} about"]
+    lines = [f"{'stage':11} {'kind':5} {'batch':>5} {'tries':>5} {'promise':12} {'emits':28} about"]
     for stage in STAGES.values():
         kind = "io" if stage.io else "pure"
         emits = ", ".join(stage.emits) or "-"
-        lines.append(f"{stage.name:11} {kind:5} {stage.batch:5} {stage.attempts:5} {emits:28} {stage.about}")
+        row = f"{stage.name:11} {kind:5} {stage.batch:5} {stage.attempts:5} {_promised(stage):12} {emits:28}"
+        lines.append(f"{row} {stage.about}")
     return "\n".join(lines)
+
+
+def _promised(stage: Stage[Any, Any]) -> str:
+    """Return the promise of each lane, the live one first, in minutes."""
+    return "/".join(f"{stage.promise.of(lane) / timedelta(minutes=1):g}" for lane in Lane) + " min"

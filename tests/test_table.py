@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,8 @@ def test_a_lease_outlives_a_beat_of_the_worker_and_retries_are_bounded(stage: St
     assert stage.backoff <= stage.backoff_cap
     assert 1 <= stage.attempts <= 25
     assert 1 <= stage.batch <= 500
+    assert timedelta(0) < stage.promise.live <= stage.promise.repair <= stage.promise.backfill
+    assert stage.longest_run > stage.lease
 
 
 @pytest.mark.parametrize(

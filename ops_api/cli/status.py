@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -13,10 +15,11 @@ from models.enums import MailboxState, Provider
 from models.queries import summary, sync
 from models.queries.comparisons import Reconcile
 from models.queries.progress import Listing
-from ops_api import standing
+from ops_api import silence, silence_words, standing
 from ops_api.cli.options import AsJson, Data
-from ops_api.cli.output import ago, print_fields, print_json, print_table, span
+from ops_api.cli.output import ago, print_fields, print_json, print_table, remark, span
 from ops_api.cli.session import begin, open_runtime
+from ops_api.silence import Expected, Silences
 from ops_api.standing import Standing
 from ops_api.wording import clock, counted
 from pipeline.commands.mailboxes import find_mailbox
@@ -33,20 +36,31 @@ def status(
     """Show how mailboxes stand: state, lag, jobs by stage, rate over the last minute, time left, and why they wait.
 
     For one mailbox also how far its listing is, how many ids came how far, gaps, and the last comparison with its
-    provider. With --json an object for one mailbox, an array for all.
+    provider. Without a mailbox also what of the installation stands still: jobs that are later than promised, and
+    things that no job takes on. With --json an object for one mailbox, an array for all; what stands still on stderr.
 
     Example: fieldpost status support@example.org
 
     Exit codes: 0 ok, 2 bad input or configuration.
     """
     settings, where = begin("status", data)
-    with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
-        if mailbox is None:
-            _show_all(standing.read(connection), as_json=as_json)
-            return
-        mailbox_id = find_mailbox(connection, mailbox)
-        found = standing.read(connection, [mailbox_id])
-        _show_one(connection, found, found.mailboxes[0], as_json=as_json)
+    with open_runtime(settings, where) as runtime:
+        expected = Expected.of(runtime.settings)
+        with runtime.db.begin() as connection:
+            chosen = None if mailbox is None else [find_mailbox(connection, mailbox)]
+            found = standing.read(connection, chosen, pace=expected.pace)
+            if chosen is not None:
+                _show_one(connection, found, found.mailboxes[0], as_json=as_json)
+                return
+        _show_all(found, as_json=as_json)
+        _tell(silence.look_twice(runtime.db, runtime.clock, partial(silence.read, expected=expected)), as_json=as_json)
+
+
+def _tell(found: Silences, *, as_json: bool) -> None:
+    """Say what of the installation stands still, beside the answer: mailboxes tell of themselves."""
+    tell = remark if as_json else print
+    for said in silence_words.sentences(replace(found, readings=())):
+        tell(said.line)
 
 
 def _show_all(found: Standing, *, as_json: bool) -> None:
@@ -119,6 +133,7 @@ def _as_json(found: Standing, mailbox: sync.SyncStatus) -> dict[str, object]:
         "last_incremental_sync_at": mailbox.last_incremental_sync_at,
         "last_sync_error": mailbox.last_sync_error,
         "sync_lag_seconds": mailbox.sync_lag_seconds,
+        "unsynced_seconds": found.unsynced_seconds(mailbox_id),
         "backfill": _listing_as_json(found.listings.get(mailbox_id)),
         "open_gaps": 0 if gaps is None else gaps.open + gaps.filling,
         "last_reconcile": None if compared is None else compared_as_json(compared),

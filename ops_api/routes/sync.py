@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy
@@ -11,7 +12,7 @@ from pydantic import Field
 from models.enums import ReconcileScope
 from models.queries import comparisons, summary
 from ops_api import standing
-from ops_api.dependencies import OwnMailbox, SignedIn, Transaction
+from ops_api.dependencies import OwnMailbox, Provided, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 from ops_api.routes.mailboxes import SyncAnswer, sync_fields
 from ops_api.sync_answers import (
@@ -35,6 +36,9 @@ class StatusAnswer(SyncAnswer):
     failures_in_row: int = Field(description="Failed readings in a row; five pause it for a while.")
     backfill: BackfillAnswer | None
     to_fetch: int = Field(description="Messages to be fetched yet, those not listed yet by the estimate.")
+    unsynced_seconds: int | None = Field(
+        description="Since it was read, when it should have been read meanwhile; null while all is well."
+    )
     eta_seconds: int | None = Field(description="Null when nothing is left, nothing goes on, or nobody knows.")
     completeness: Completeness
     open_gaps: int = Field(description="Gaps that are not filled.")
@@ -43,9 +47,10 @@ class StatusAnswer(SyncAnswer):
 
 
 @router.get("/mailboxes/{mailbox_id}/sync/status")
-def status(mailbox_id: OwnMailbox, session: SignedIn, connection: Transaction) -> StatusAnswer:
+def status(mailbox_id: OwnMailbox, services: Provided, session: SignedIn, connection: Transaction) -> StatusAnswer:
     """Return how the mailbox's synchronisation stands, how complete it is, and in words what holds it up."""
-    found = standing.read(connection, [mailbox_id], session.org_id)
+    pace = timedelta(seconds=services.settings.history_interval_seconds)
+    found = standing.read(connection, [mailbox_id], session.org_id, pace=pace)
     (mailbox,) = found.mailboxes
     eta, gaps = found.eta(mailbox), found.gaps.get(mailbox_id)
     listing, compared = found.listings.get(mailbox_id), found.compared.get(mailbox_id)
@@ -54,6 +59,7 @@ def status(mailbox_id: OwnMailbox, session: SignedIn, connection: Transaction) -
         failures_in_row=mailbox.failures_in_row,
         backfill=None if listing is None else BackfillAnswer.model_validate(listing),
         to_fetch=found.to_fetch(mailbox_id),
+        unsynced_seconds=found.unsynced_seconds(mailbox_id),
         eta_seconds=None if eta is None else round(eta.total_seconds()),
         completeness=_completeness(connection, mailbox_id),
         open_gaps=0 if gaps is None else gaps.open + gaps.filling,

@@ -200,10 +200,18 @@ def test_doctor_finds_a_healthy_database_without_workers(fieldpost: Command, ser
 
 def test_doctor_fails_for_tables_of_another_version(fieldpost: Command, served: Settings, db: Database) -> None:
     with db.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     result = fieldpost("doctor", "--json")
     assert result.code == 1
     assert "fieldpost migrate" in result.json[-1]["text"]
+
+
+def test_doctor_warns_where_a_newer_version_has_migrated(fieldpost: Command, served: Settings, db: Database) -> None:
+    with db.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    result = fieldpost("doctor", "--json")
+    (said,) = [check for check in result.json if check["name"] == "migrations"]
+    assert (result.code, said["grade"], said["advice"]) == (0, "warn", "update Fieldpost on this host")
 
 
 def test_doctor_fails_for_a_broker_and_a_blob_store_that_do_not_answer(

@@ -13,7 +13,7 @@ from models import schema
 from models.enums import OutboundKind
 from ops_api.app import make_app
 from ops_api.limits import Limits
-from ops_api.probes import OccurrenceScan
+from ops_api.scans import OccurrenceScan
 from pipeline.runtime import outgoing
 from pipeline.runtime.ledger import WORKER_LOCK
 from tests import factories
