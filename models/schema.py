@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -47,6 +48,21 @@ def current(connection: Connection) -> str | None:
 def newest() -> str | None:
     """Return the newest revision this version of the program knows."""
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+@cache
+def revisions() -> frozenset[str]:
+    """Return the revisions that this version knows; one that is not among them was made by a newer version."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def is_usable(revision: str | None) -> bool:
+    """Say whether this version works with a database at `revision`: its own newest, or what a newer version made of it.
+
+    Migrations only add; what one leaves unused, a later version takes away. So the version before works on during and
+    after a deploy, and can be gone back to.
+    """
+    return revision is not None and (revision == newest() or revision not in revisions())
 
 
 def drift(connection: Connection) -> list[object]:

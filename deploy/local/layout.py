@@ -20,7 +20,7 @@ LAYOUT = 1
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 POSTGRES_SOCKET = ".s.PGSQL.5432"
 VALKEY_SOCKET = "valkey.sock"
-_OWN_NAMES = frozenset({"pg", "valkey", "run", "blobs", "logs", "server", "VERSION", "fieldpost.lock"})
+_OWN_NAMES = frozenset({"pg", "valkey", "run", "blobs", "logs", "server", "VERSION", "fieldpost.lock", "RESTORING"})
 _SEPARATES_HOSTS = ',"'  # libpq and the server read a socket folder as a list
 
 
@@ -82,6 +82,11 @@ class DataDir:
     def version_file(self) -> Path:
         """Return the file that tells who wrote this folder."""
         return self.path / "VERSION"
+
+    @property
+    def restoring_file(self) -> Path:
+        """Return the mark of a restore that has not ended: nobody may work on what lies here."""
+        return self.path / "RESTORING"
 
     @property
     def lock_file(self) -> Path:
@@ -168,6 +173,15 @@ def check_version(data: DataDir, major: int | None) -> None:
             f"{data.pgdata} was written by PostgreSQL {version.postgres}, {relation} than the PostgreSQL {major} found "
             f"here, which cannot read it. Dump it with PostgreSQL {version.postgres} (pg_dump), move the folder away, "
             f"start again and restore the dump; or let Fieldpost use PostgreSQL {version.postgres}'s programs"
+        )
+
+
+def check_whole(data: DataDir) -> None:
+    """Refuse, with a UserError, a folder that a restore was writing into when it was cut short."""
+    if data.restoring_file.exists():
+        raise UserError(
+            f"a restore into {data.path} was cut short, and what lies there may send mail twice: remove that folder "
+            "and restore again"
         )
 
 

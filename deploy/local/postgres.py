@@ -35,6 +35,8 @@ _SETTINGS = {
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "autovacuum_naptime": "10s",
+    # A backup that receives no more must not fill the disk with log: beyond this it begins anew.
+    "max_slot_wal_keep_size": "4GB",
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -59,11 +61,16 @@ class PostgresServer:
         *,
         durable: bool = True,
         settings: Mapping[str, str] | None = None,
+        start_limit: timedelta = _START_LIMIT,
     ) -> None:
-        """Prepare a server with its socket in `run`; `durable=False` is for tests, `settings` win over the defaults."""
+        """Prepare a server with its socket in `run`; `durable=False` is for tests, `settings` win over the defaults.
+
+        `start_limit` is how long a start may take: bringing an old copy forward takes longer than recovering.
+        """
         self._data, self._run, self._run_as, self._spawner = data, run, run_as, spawner
         self._binaries = binaries
         self._durable = durable
+        self._start_limit = start_limit
         self._settings = {**_SETTINGS, **({} if durable else _NOT_DURABLE), **(settings or {})}
         self._log = data.logs / "postgres.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -188,7 +195,7 @@ class PostgresServer:
     def _poll_ready(self, process: subprocess.Popen[bytes], offset: int) -> None:
         """Return when the server says it is ready; raises UserError when it ends or takes too long."""
         pid_file = self._data.pgdata / "postmaster.pid"
-        deadline = time.monotonic() + _START_LIMIT.total_seconds()
+        deadline = time.monotonic() + self._start_limit.total_seconds()
         while postmaster_status(pid_file, process.pid) != "ready":
             code = process.poll()
             if code is not None or time.monotonic() > deadline:

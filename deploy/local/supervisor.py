@@ -17,7 +17,7 @@ import structlog
 
 from deploy.local.account import RunAs, choose, own
 from deploy.local.binaries import find_postgres, find_valkey
-from deploy.local.layout import DataDir, check_version, socket_folder
+from deploy.local.layout import DataDir, check_version, check_whole, socket_folder
 from deploy.local.lock import DataLock, Endpoints
 from deploy.local.postgres import PostgresServer
 from deploy.local.processes import Launch, Spawner
@@ -208,6 +208,7 @@ class Supervisor:
     def _start_servers(self) -> None:
         """Start what is not given by a URL and write the addresses into the lock file."""
         database_url, redis_url = self._urls
+        check_whole(self.data)
         check_version(self.data, None)
         self.data.create_parts()
         run = socket_folder(self.data)

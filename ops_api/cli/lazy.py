@@ -54,6 +54,8 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "keys": Entry("keys", "See and replace the secret key that mailboxes' credentials are sealed with.", _REPAIR),
         "quarantine": Entry("quarantine", "Look at mail that was set aside as a loop, and release it.", _REPAIR),
         "dlq": Entry("dlq", "Look at dead letters, replay or discard them.", _REPAIR),
+        "backup": Entry("backup", "Copy everything to another disk while it runs; --follow goes on.", _RUN),
+        "restore": Entry("restore", "Restore a backup onto an empty machine, so that nothing happens twice.", _RUN),
         "doctor": Entry("doctor", "Check settings, connections, tables, clocks and disk; say what to do.", _REPAIR),
     }
 )

@@ -24,6 +24,7 @@ from deploy.local.supervisor import Supervisor
 from models import schema
 from ops_api.cli.output import remark
 from pipeline.adapters.clock import SystemClock
+from pipeline.commands import migrating
 from pipeline.runtime.db import Database, is_passing
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.logs import set_up_logs
@@ -94,15 +95,17 @@ def open_long(settings: Settings) -> Database:
 
 
 def prepare(db: Database, *, apply: bool) -> None:
-    """See to it that the tables are those of this version: apply what is missing, or raise `UserError`."""
+    """See to it that the tables serve this version: apply what is missing, or raise `UserError`."""
     newest = schema.newest()
     with db.begin() as connection:
         current = schema.current(connection)
-        if current == newest:
-            return
-        if apply:
-            schema.migrate(connection)
-            return
+    if schema.is_usable(current):
+        if current != newest:
+            remark(f"the database is at migration {current}, which a newer version of Fieldpost made")
+        return
+    if apply:
+        migrating.bring_up(db, remark)
+        return
     stands = "has no tables yet" if current is None else f"is at migration {current}, this version needs {newest}"
     raise UserError(f"the database {stands}; run `fieldpost migrate`")
 

@@ -86,6 +86,11 @@ def open_blob_store(url: str) -> BlobStore:
         raise UserError(f"cannot open the {scheme} blob URL: {_first_line(error)}; use {_FORMS}") from error
 
 
+def local_folder(url: str) -> Path | None:
+    """Return the folder that a `file` URL names, None for a bucket; `UserError` for a URL of another form."""
+    return _local_folder(url) if urlsplit(url).scheme == "file" else None
+
+
 def _local_folder(url: str) -> Path:
     parts = urlsplit(url)
     if parts.netloc not in {"", "localhost"} or not parts.path.strip("/") or parts.query or parts.fragment:

@@ -39,7 +39,9 @@ _LOAD = text("""
            t.id AS ticket_id, t.code, o.policy, i.id AS identity_id, i.from_email, i.provider, i.source,
            EXISTS (SELECT FROM mailboxes x WHERE x.org_id = m.org_id AND lower(x.address) = lower(m.from_address))
            OR EXISTS (SELECT FROM send_identities x
-                       WHERE x.org_id = m.org_id AND x.from_email = lower(m.from_address)) AS is_ours
+                       WHERE x.org_id = m.org_id AND x.from_email = lower(m.from_address)) AS is_ours,
+           EXISTS (SELECT FROM events e WHERE e.ticket_id IS NULL AND e.org_id = m.org_id
+                      AND e.kind = 'installation.restored' AND e.at >= m.received_at) AS is_before_restore
       FROM unnest(CAST(:messages AS bigint[]), CAST(:mailboxes AS uuid[])) AS asked(message_id, mailbox_id)
       JOIN messages m ON m.id = asked.message_id
       JOIN ticket_messages l ON l.message_id = m.id JOIN tickets t ON t.id = l.ticket_id
@@ -141,6 +143,8 @@ def _answer(item: Asking, tokens: ReplyTokens, tally: Tally) -> Answer:
 def _why_silent(item: Asking) -> str | None:
     if not item.policy.acknowledge:
         return "automatic answers are switched off"
+    if item.row.is_before_restore:
+        return "it came before the database was restored, and may have been answered then"
     if item.row.identity_id is None:
         return "its mailbox has no verified address to write from"
     return why_it_cannot_send(item.row.provider, item.row.source) or _why_unreachable(item.row.sender)

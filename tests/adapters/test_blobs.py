@@ -14,9 +14,10 @@ import pytest
 import zstandard
 from obstore.store import MemoryStore, S3Store
 
+from pipeline.adapters import local_blobs
 from pipeline.adapters.blob_codec import MAX_CONTENT_BYTES, BlobCodec, blob_key
 from pipeline.adapters.blobs import ObjectBlobs, open_blob_store
-from pipeline.adapters.local_blobs import LocalBlobs, disk_trouble
+from pipeline.adapters.local_blobs import PARTS, LocalBlobs, disk_trouble
 from pipeline.ports import BlobStore
 from pipeline.runtime.errors import Permanent, Transient, UserError
 
@@ -142,13 +143,15 @@ def test_an_intact_blob_is_never_written_again(tmp_path: Path) -> None:
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_failed_rename_leaves_no_half_file_behind(tmp_path: Path) -> None:
-    (name,) = contents = addressed(b"in the way")
-    obstacle = tmp_path / blob_key("raw", name)
-    (obstacle / "child").mkdir(parents=True)
+def test_a_failed_rename_leaves_no_half_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(temporary: str, path: str) -> None:
+        assert Path(temporary).parent == tmp_path / PARTS
+        raise OSError(errno.EIO, f"{path} cannot be written")
+
+    monkeypatch.setattr(local_blobs, "_rename", refuse)
     with pytest.raises(Transient, match="cannot use"):
-        LocalBlobs(tmp_path).put("raw", contents)
-    assert list(obstacle.parent.glob("*.part")) == []
+        LocalBlobs(tmp_path).put("raw", addressed(b"in the way"))
+    assert list((tmp_path / PARTS).iterdir()) == []
 
 
 def test_without_syncfs_each_file_is_synced_and_stored_alike(tmp_path: Path) -> None:

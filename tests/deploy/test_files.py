@@ -16,11 +16,19 @@ import yaml
 import yamllint.config
 import yamllint.linter
 
+from models.queries.silence import Why
+from models.queries.strands import Kind
+from ops_api.probes import LedgerCollector
+from ops_api.silence import Expected
+from pipeline.adapters.clock import SystemClock
+from pipeline.runtime.db import Database
+from pipeline.runtime.metrics import Metrics
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 YAML_FILES = sorted(path for path in DEPLOY.rglob("*.y*ml") if "demo" not in path.parts)
 UNITS = sorted((DEPLOY / "systemd").iterdir())
-ROLES = {"migrate", "api", "worker", "schedule", "up"}
+ROLES = {"migrate", "api", "worker", "schedule", "up", "backup"}
 METRICS = {
     "fieldpost_runs_total": {"stage", "outcome"},
     "fieldpost_run_seconds_bucket": {"stage", "outcome", "le"},
@@ -30,6 +38,9 @@ METRICS = {
     "fieldpost_quarantine_open": {"cause"},
     "fieldpost_outbound": {"state"},
     "fieldpost_outbound_age_seconds": set(),
+    "fieldpost_overdue_jobs": {"stage", "lane", "why"},
+    "fieldpost_strands": {"kind"},
+    "fieldpost_mailbox_unsynced_seconds": {"mailbox"},
     "fieldpost_stranded_occurrences": set(),
     "fieldpost_workers_alive": set(),
     "fieldpost_mailbox_up": {"mailbox"},
@@ -263,6 +274,33 @@ def test_an_expression_is_balanced_and_uses_known_metrics_with_their_labels(rule
     in_summary = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
     kept = set(re.findall(r"\w+", " ".join(re.findall(r"(?:by|on) \(([^)]*)\)", expression)))) or labels
     assert in_summary <= kept
+
+
+def test_every_metric_that_alerts_are_made_of_is_written_by_somebody(db: Database) -> None:
+    registry = Metrics().registry
+    registry.register(LedgerCollector(db, SystemClock(), Expected()))
+    families = list(registry.collect())
+    written = {family.name + end for family in families for end in ("", "_total", "_bucket")}
+    assert set(METRICS) - written == {"up"}
+
+
+def test_an_alert_of_silence_names_reasons_and_kinds_that_exist() -> None:
+    known = {"why": set(Why), "kind": set(Kind)}
+    for label, values in known.items():
+        named = [one for rule in rules() for one in re.findall(rf'{label}=~?"([^"]*)"', rule["expr"])]
+        told = [word for one in named for word in one.split("|")]
+        assert len(told) == len(set(told))
+        assert set(told) == {one.value for one in values} - {Kind.OCCURRENCE.value}
+
+
+def test_a_runbook_of_silence_says_what_it_means_how_to_look_and_what_to_do() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    for rule in rules():
+        anchor = rule["annotations"]["runbook"].partition("#")[2]
+        section = guide.partition(f"\n### {anchor}\n")[2].partition("\n### ")[0]
+        assert section, anchor
+        if "fieldpost_overdue" in rule["expr"] or "fieldpost_strand" in rule["expr"] or "unsynced" in rule["expr"]:
+            assert re.findall(r"^\*\*(\w+)\*\*:", section, re.MULTILINE) == ["Means", "Look", "Do"], anchor
 
 
 def balanced(text: str) -> bool:

@@ -1,0 +1,217 @@
+"""A backup folder: whole copies of the database with their manifests, the log since, the raw messages.
+
+base/20261125T020000Z/pgdata          one copy of the database, verified
+base/20261125T020000Z/manifest.json   what it is; a copy without one was cut short and is nothing
+wal/<chain>/                          the log that a follower receives, one folder per unbroken stretch
+blobs/                                raw messages and attachments by their hashes, as the store has them
+chain                                 the stretch that the follower receives now
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.runtime.errors import UserError
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_PART = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a copy of the database is; times are the database's own.
+
+    `revision` is its migration, `counts` are rows just before the copy began: a restored database has at least as many.
+    `chain` names the log that goes on from it, None without a follower. `key_id` names the secret key, never tells it.
+    `blobs` is the kind of the blob store; only those of a folder (`file`) are copied.
+    """
+
+    name: str
+    fieldpost: str
+    revision: str | None
+    postgres: str
+    timeline: int
+    start_lsn: str
+    end_lsn: str
+    started_at: datetime
+    finished_at: datetime
+    chain: str | None
+    blobs: str
+    key_id: str | None
+    counts: Mapping[str, int]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFolder:
+    """The names inside a backup folder; `path` is absolute."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> BackupFolder:
+        """Return the backup folder at `path`; creates nothing."""
+        return cls(path.expanduser().resolve())
+
+    @property
+    def base(self) -> Path:
+        """Return the folder of the copies of the database."""
+        return self.path / "base"
+
+    @property
+    def wal(self) -> Path:
+        """Return the folder of the received log."""
+        return self.path / "wal"
+
+    @property
+    def blobs(self) -> Path:
+        """Return the folder of the raw messages."""
+        return self.path / "blobs"
+
+    def create(self) -> None:
+        """Make the folder and its parts, private to the caller; raises UserError when that is impossible."""
+        with used(self.path):
+            for folder in (self.path, self.base, self.wal, self.blobs):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def copies(self) -> list[Manifest]:
+        """Return the whole copies, the oldest first. Raises UserError for a folder that cannot be read."""
+        with used(self.path):
+            found = sorted(self.base.glob(f"*/{MANIFEST}")) if self.base.is_dir() else []
+            return [_read(path) for path in found if not path.parent.name.endswith(_PART)]
+
+    def pgdata_of(self, name: str) -> Path:
+        """Return where the database of a copy lies."""
+        return self.base / name / "pgdata"
+
+    def begin(self, name: str) -> Path:
+        """Return an empty folder for a new copy, having removed what was cut short before; hold the lock."""
+        with used(self.path):
+            for left in self.base.glob(f"*{_PART}"):
+                shutil.rmtree(left)
+            fresh = self.base / f"{name}{_PART}"
+            fresh.mkdir(mode=0o700)
+            return fresh
+
+    def finish(self, fresh: Path, manifest: Manifest) -> None:
+        """Give a new copy its manifest and its name; it counts from then on, and survives a power cut."""
+        with used(self.path):
+            _write(fresh / MANIFEST, json.dumps({"format": _FORMAT, **asdict(manifest)}, default=str, indent=2))
+            fresh.rename(self.base / manifest.name)
+            _sync(self.base)
+
+    def keep_newest(self, count: int) -> list[str]:
+        """Remove all but the newest copies, and log that no copy goes on with; returns the names of those removed."""
+        copies = self.copies()
+        gone, kept = copies[:-count], copies[-count:]
+        chains = {one.chain for one in kept} | {self.chain()}
+        with used(self.path):
+            for one in gone:
+                shutil.rmtree(self.base / one.name)
+            for folder in self.wal.iterdir():
+                if folder.name not in chains:
+                    shutil.rmtree(folder)
+        return [one.name for one in gone]
+
+    def chain(self) -> str | None:
+        """Return the stretch of log that is received now, or was last."""
+        path = self.path / "chain"
+        with used(self.path):
+            return path.read_text(encoding="ascii").strip() if path.exists() else None
+
+    def begin_chain(self, name: str) -> None:
+        """Begin a new stretch of log."""
+        with used(self.path):
+            (self.wal / name).mkdir(mode=0o700, parents=True)
+            _write(self.path / "chain", name)
+
+    @contextlib.contextmanager
+    def lock(self, what: str) -> Iterator[None]:
+        """Let one process at a time do `what` (copying, following) in this folder; raises UserError for another."""
+        with used(self.path):
+            handle = os.open(self.path / f"{what}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if not _locked(handle):
+                raise UserError(f"another `fieldpost backup` is {what} into {self.path}; wait for its end")
+            yield
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def used(folder: Path) -> Iterator[None]:
+    """Turn an OSError about a backup folder into a UserError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"the backup folder {folder} cannot be used ({error}); {advice(error.errno)}") from error
+
+
+def advice(number: int | None) -> str:
+    """Say what to do about an error of the disk that a backup lies on."""
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        return "its disk is full: free some space, keep fewer copies (--keep), or name another folder"
+    if number in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "it may not be written: run as its owner, or name another folder"
+    return "is its disk there? Fieldpost itself goes on without it"
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the room on the disk that a folder lies, or will lie, on."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+def newest_until(copies: Sequence[Manifest], until: datetime | None) -> Manifest | None:
+    """Return the newest copy that was complete by then: a copy is good only for times after its own end."""
+    fit = [one for one in copies if until is None or one.finished_at <= until]
+    return fit[-1] if fit else None
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if said.pop("format") != _FORMAT:
+            raise UserError(f"{path} was written by a newer Fieldpost; restore it with that version")
+        said |= {name: datetime.fromisoformat(said[name]) for name in ("started_at", "finished_at")}
+        return Manifest(**said)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}): remove its folder, and use another copy") from error
+
+
+def _write(path: Path, content: str) -> None:
+    """Write a file that appears whole and is on the disk afterwards."""
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(content + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
