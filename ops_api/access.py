@@ -41,6 +41,7 @@ class Scope(StrEnum):
     ORGANIZATION = "organization"
     MAILBOX = "mailbox"
     DEAD_LETTER = "dead_letter"
+    BULK = "bulk"
     REPROCESSING = "reprocessing"
     TICKET = "ticket"
     OUTBOUND = "outbound"
@@ -48,7 +49,7 @@ class Scope(StrEnum):
     OCCURRENCE = "occurrence"
 
 
-#: Contract 001: admins operate mailboxes and jobs; agents and viewers work with tickets.
+#: Contract 001: admins operate mailboxes and jobs; agents and viewers work with tickets, and may see why one is stuck.
 ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.ADMIN: frozenset(Permission),
@@ -59,9 +60,10 @@ ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
                 Permission.TICKETS_REGROUP,
                 Permission.TICKETS_REPLY,
                 Permission.QUARANTINE_READ,
+                Permission.DEAD_LETTERS_READ,
             }
         ),
-        Role.VIEWER: frozenset({Permission.OWN_SESSION, Permission.TICKETS_READ}),
+        Role.VIEWER: frozenset({Permission.OWN_SESSION, Permission.TICKETS_READ, Permission.DEAD_LETTERS_READ}),
     }
 )
 
@@ -150,8 +152,18 @@ ROWS = (
     _read("/ops/schedule", Scope.ORGANIZATION, Permission.OPS_READ),
     _read("/ops/jobs/dlq", Scope.ORGANIZATION, Permission.DEAD_LETTERS_READ),
     _read("/ops/jobs/dlq/groups", Scope.ORGANIZATION, Permission.DEAD_LETTERS_READ),
+    _read("/ops/jobs/dlq/count", Scope.ORGANIZATION, Permission.DEAD_LETTERS_READ),
+    _change("/ops/jobs/dlq/replay", Scope.ORGANIZATION, Permission.DEAD_LETTERS_RESOLVE),
+    _change("/ops/jobs/dlq/discard", Scope.ORGANIZATION, Permission.DEAD_LETTERS_RESOLVE),
+    _read("/ops/jobs/dlq/bulks", Scope.ORGANIZATION, Permission.DEAD_LETTERS_READ),
+    _read("/ops/jobs/dlq/bulks/{bulk_id}", Scope.BULK, Permission.DEAD_LETTERS_READ),
+    _read("/ops/jobs/dlq/bulks/{bulk_id}/items", Scope.BULK, Permission.DEAD_LETTERS_READ),
+    _change("/ops/jobs/dlq/bulks/{bulk_id}/cancel", Scope.BULK, Permission.DEAD_LETTERS_RESOLVE),
+    _read("/ops/jobs/dlq/letters/{letter_id}", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_READ),
+    _change("/ops/jobs/dlq/letters/{letter_id}/restore", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
     _change("/ops/jobs/{job_id}/replay", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
     _change("/ops/jobs/{job_id}/discard", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
+    _change("/ops/jobs/{job_id}/args", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE, refusal=422),
     _read("/ops/occurrences/{occurrence_id}/raw", Scope.OCCURRENCE, Permission.OPS_READ),
     _read("/ops/quarantine", Scope.ORGANIZATION, Permission.QUARANTINE_READ),
     _change("/ops/quarantine/{quarantine_id}/release", Scope.QUARANTINE, Permission.QUARANTINE_RELEASE),

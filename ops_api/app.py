@@ -25,6 +25,7 @@ from ops_api.requests import Edge
 from ops_api.routes import (
     auth,
     conversations,
+    dead_letter_bulks,
     dead_letters,
     live,
     mailboxes,
@@ -39,6 +40,7 @@ from ops_api.routes import (
     sync,
 )
 from ops_api.sessions import Sessions
+from ops_api.silence import Expected
 from pipeline.adapters.clock import SystemClock
 from pipeline.ports import Clock
 from pipeline.runtime.db import Database
@@ -50,7 +52,8 @@ _ABOUT = "Mailboxes, their synchronisation, and the jobs behind them. Changes ne
 _ROUTERS = tuple(
     module.router
     for module in (
-        *(process, auth, mailboxes, sync, live, ops, dead_letters, push),
+        # The paths of bulks go first: "dlq" must not be taken for a job's id.
+        *(process, auth, mailboxes, sync, live, ops, dead_letter_bulks, dead_letters, push),
         *(replies, conversations, quarantine, search, raw, reprocessing),
     )
 )
@@ -124,7 +127,7 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
     db = Database(settings.database_url, "api", pool_size=pool_size, statement_timeout=limits.statement)
     registry = CollectorRegistry()
     if settings.enable_prometheus_metrics:
-        registry.register(LedgerCollector(db, clock))
+        registry.register(LedgerCollector(db, clock, Expected.of(settings)))
         if settings.metrics_dir is not None:
             MultiProcessCollector(registry, path=str(settings.metrics_dir))  # type: ignore[no-untyped-call]
     return Services(

@@ -11,6 +11,9 @@ from fastapi import Depends, Path, Request
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
+from dlq import bulk_reading, reading
+from dlq.bulk_reading import Bulk
+from dlq.reading import Letter
 from models.queries import conversations, overview
 from models.queries.conversations import Head
 from ops_api.answers import Refusal
@@ -112,11 +115,37 @@ def dead_job(
     connection: Transaction,
 ) -> DeadJob:
     """Return the dead job of the path; 404 when there is none, when it is another's, or when it is resolved already."""
-    number = int(job_id) if job_id.isascii() and job_id.isdecimal() else 0
-    letter_id = overview.open_letter_id(connection, session.org_id, number) if 0 < number <= _LARGEST_ID else None
-    if letter_id is None:
+    number = _number(job_id)
+    letter_id = None if number is None else overview.open_letter_id(connection, session.org_id, number)
+    if number is None or letter_id is None:
         raise gone(job_id)
     return DeadJob(number, letter_id)
+
+
+def own_letter(
+    letter_id: Annotated[str, Path(max_length=64, description="The id of a letter, open or resolved.")],
+    session: SignedIn,
+    connection: Transaction,
+) -> Letter:
+    """Return the letter of the path when it belongs to the session's organization; 404 otherwise."""
+    number = _number(letter_id)
+    found = number and reading.find(connection, letter_id=number, org_id=session.org_id, is_open=None, limit=1)
+    if not found:
+        raise Refusal(404, f"your organization has no dead letter {letter_id}")
+    return found[0]
+
+
+def own_bulk(
+    bulk_id: Annotated[str, Path(max_length=64, description="The id of a bulk replay or discard.")],
+    session: SignedIn,
+    connection: Transaction,
+) -> Bulk:
+    """Return the bulk of the path when it belongs to the session's organization; 404 otherwise."""
+    number = _number(bulk_id)
+    found = None if number is None else bulk_reading.bulk(connection, number, session.org_id)
+    if found is None:
+        raise Refusal(404, f"your organization has no bulk {bulk_id}")
+    return found
 
 
 def own_ticket(
@@ -140,3 +169,11 @@ OwnMailbox = Annotated[UUID, Depends(own_mailbox, scope="function")]
 LiveMailbox = Annotated[Mailbox, Depends(live_mailbox, scope="function", max_concurrency=QUESTIONS)]
 OwnTicket = Annotated[Head, Depends(own_ticket, scope="function")]
 OwnDeadJob = Annotated[DeadJob, Depends(dead_job, scope="function")]
+OwnLetter = Annotated[Letter, Depends(own_letter, scope="function")]
+OwnBulk = Annotated[Bulk, Depends(own_bulk, scope="function")]
+
+
+def _number(said: str) -> int | None:
+    """Return the id that a path names; None when it can be none."""
+    number = int(said) if said.isascii() and said.isdecimal() else 0
+    return number if 0 < number <= _LARGEST_ID else None

@@ -1,85 +1,44 @@
-"""Dead letters: listed, grouped, replayed, discarded (contract 001, DLQ)."""
+"""Dead letters: listed, grouped, counted, explained; one replayed, discarded, restored, edited (contract 001, DLQ)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict
 
-from dlq import letters, reading
-from models.enums import Cause
-from ops_api.dependencies import OwnDeadJob, Provided, SignedIn, Transaction, gone
+from dlq import history, letters, reading
+from dlq.reading import Which
+from ops_api.answers import Refusal
+from ops_api.dependencies import OwnDeadJob, OwnLetter, Provided, SignedIn, Transaction, gone
 from ops_api.guard import GuardedRoute
-from ops_api.job_types import stage_of, type_of
-from pipeline.table import STAGES
+from ops_api.letter_answers import (
+    CountAnswer,
+    DeadLetterAnswer,
+    DeadLetters,
+    LetterAnswer,
+    LetterGroupAnswer,
+    LetterGroups,
+)
+from ops_api.letter_filters import LetterQuery, LetterState, Reason
 
 router = APIRouter(route_class=GuardedRoute, tags=["dead letters"])
 
-Reason = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
-    ),
-]
 Limit = Annotated[int, Query(ge=1, le=200)]
+Cursor = Annotated[str | None, Query(max_length=1024)]
+#: Kinds of error that a count names.
+_KINDS = 10
+#: Earlier letters of a job, and actions, that an explanation shows.
+_EARLIER, _ACTIONS = 20, 100
 
 
-class DeadLetterAnswer(BaseModel):
-    """A job that cannot go on by itself, and why."""
-
-    id: int = Field(description="The job's id: what replay and discard take.")
-    letter_id: int
-    type: str
-    stage: str
-    key: str
-    status: Literal["dead"] = "dead"
-    attempts: int
-    max_attempts: int
-    last_error: str
-    cause: Cause
-    error_group: str
-    run_at: datetime = Field(description="When the job was queued.")
-    buried_at: datetime
-    updated_at: datetime = Field(description="Equals buried_at.")
-    mailbox_id: UUID | None
-    mailbox: str | None
-    provider_id: str | None
-    subject: str | None
-    payload: dict[str, Any]
+async def filters_of(asked: Annotated[LetterQuery, Query()]) -> LetterQuery:
+    """Return the filters of an address."""
+    return asked
 
 
-class DeadLetters(BaseModel):
-    """One page, the newest first."""
-
-    items: list[DeadLetterAnswer]
-    next_cursor: str | None = Field(description="Null on the last page.")
-
-
-class LetterGroupAnswer(BaseModel):
-    """Letters of one kind of error: usually one cause, so usually one decision."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    group: str
-    stage: str
-    cause: Cause
-    error_class: str
-    example: str
-    count: int
-    first_at: datetime
-    last_at: datetime
-
-
-class LetterGroups(BaseModel):
-    """The kinds of error among the open letters, the largest first."""
-
-    items: list[LetterGroupAnswer]
-    total: int = Field(description="Open letters in all groups.")
+Filtered = Annotated[LetterQuery, Depends(filters_of)]
 
 
 class ReplayRequest(BaseModel):
@@ -88,9 +47,18 @@ class ReplayRequest(BaseModel):
     reason: Reason = "replayed by an operator"
 
 
-class DiscardRequest(BaseModel):
+class WhyRequest(BaseModel):
     """Why; kept with the letter."""
 
+    reason: Reason
+
+
+class EditRequest(BaseModel):
+    """The arguments that a later replay uses, whole, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    args: dict[str, Any]
     reason: Reason
 
 
@@ -108,33 +76,20 @@ class DiscardedAnswer(BaseModel):
     job_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which of the organization's open letters are meant."""
+class RestoredAnswer(BaseModel):
+    """The discard is undone: the job is dead again, under the same id, and may be replayed."""
 
-    stage: str | None
-    mailbox_id: UUID | None
-    cause: Cause | None
-    group: str | None
-
-    def which(self, org_id: UUID) -> reading.Which:
-        """Return what `dlq.reading` narrows by."""
-        return reading.Which(
-            org_id=org_id, stage=self.stage, mailbox_id=self.mailbox_id, cause=self.cause, group=self.group
-        )
+    status: Literal["dead"] = "dead"
+    job_id: int
+    letter_id: int
 
 
-async def filters_of(
-    stage: Annotated[str | None, Query(pattern=r"^[a-z_]{1,64}$", description="A stage, or a job type.")] = None,
-    mailbox_id: UUID | None = None,
-    cause: Cause | None = None,
-    error_group: Annotated[str | None, Query(pattern=r"^[0-9a-f]{1,64}$")] = None,
-) -> Filters:
-    """Return the filters of a list."""
-    return Filters(stage_of(stage) if stage else None, mailbox_id, cause, error_group)
+class EditedAnswer(BaseModel):
+    """The arguments were replaced; the former ones are kept with the letter."""
 
-
-Filtered = Annotated[Filters, Depends(filters_of)]
+    job_id: int
+    before: dict[str, Any]
+    after: dict[str, Any]
 
 
 @router.get("/ops/jobs/dlq")
@@ -144,27 +99,60 @@ def list_dead_letters(
     connection: Transaction,
     services: Provided,
     filters: Filtered,
+    state: LetterState = LetterState.OPEN,
     limit: Limit = 50,
-    cursor: Annotated[str | None, Query(max_length=1024)] = None,
+    cursor: Cursor = None,
 ) -> DeadLetters:
-    """Return the organization's open dead letters."""
-    which = filters.which(session.org_id)
+    """Return the organization's dead letters: the open ones, unless another state is asked for."""
+    which: Which = {**filters.which(session.org_id), **state.which()}
     bound: Mapping[str, object] = dict(which)
     which["before_id"] = services.cursors.read(cursor, bound)
     found = reading.find(connection, limit=limit + 1, **which)
     page = found[:limit]
     next_cursor = services.cursors.make(page[-1].letter_id, bound) if len(found) > limit else None
-    return DeadLetters(items=[_answer(letter) for letter in page], next_cursor=next_cursor)
+    return DeadLetters(items=[DeadLetterAnswer.of(letter) for letter in page], next_cursor=next_cursor)
 
 
 @router.get("/ops/jobs/dlq/groups")
 def list_groups(session: SignedIn, connection: Transaction, filters: Filtered, limit: Limit = 50) -> LetterGroups:
-    """Return the kinds of error among the open letters."""
+    """Return the kinds of error among the open letters, with what is known of each since it was first seen."""
     which = filters.which(session.org_id)
     found = reading.groups(connection, limit=limit, **which)
     return LetterGroups(
         items=[LetterGroupAnswer.model_validate(group) for group in found], total=reading.count(connection, **which)
     )
+
+
+@router.get("/ops/jobs/dlq/count")
+def count(session: SignedIn, connection: Transaction, filters: Filtered) -> CountAnswer:
+    """Count the open letters that a bulk with these filters would mean, and say what kinds they are."""
+    which = filters.which(session.org_id)
+    found = reading.counted(connection, **which)
+    kinds = reading.groups(connection, limit=_KINDS, **which)
+    return CountAnswer(
+        count=found.count,
+        newest_letter_id=found.newest_id,
+        groups=[LetterGroupAnswer.model_validate(kind) for kind in kinds],
+    )
+
+
+@router.get("/ops/jobs/dlq/letters/{letter_id}")
+def show(letter: OwnLetter, connection: Transaction) -> LetterAnswer:
+    """Explain one letter: its error with the trace, its like, and everything that was done to it or tried before."""
+    kinds = reading.groups(connection, limit=1, org_id=letter.org_id, group=letter.group, stage=letter.stage)
+    of_job = Which(job_id=letter.job_id, trace_id=letter.trace_id, is_open=None, before_id=letter.letter_id)
+    earlier = reading.find(connection, limit=_EARLIER, **of_job)
+    actions = history.actions(connection, letter_id=letter.letter_id, limit=_ACTIONS)
+    return LetterAnswer.whole(letter, kinds[0] if kinds else None, actions, earlier)
+
+
+@router.post("/ops/jobs/dlq/letters/{letter_id}/restore")
+def restore(letter: OwnLetter, session: SignedIn, connection: Transaction, asked: WhyRequest) -> RestoredAnswer:
+    """Undo a discard within its time: the letter is open again. 409 says why not."""
+    done = letters.restore(connection, [letter.letter_id], actor=session.email, reason=asked.reason)
+    if not done.letter_ids:
+        raise Refusal(409, f"letter {letter.letter_id} cannot be restored: {done.refused[letter.letter_id]}")
+    return RestoredAnswer(job_id=letter.job_id, letter_id=letter.letter_id)
 
 
 @router.post("/ops/jobs/{job_id}/replay")
@@ -180,32 +168,17 @@ def replay(
 
 
 @router.post("/ops/jobs/{job_id}/discard")
-def discard(job: OwnDeadJob, session: SignedIn, connection: Transaction, asked: DiscardRequest) -> DiscardedAnswer:
+def discard(job: OwnDeadJob, session: SignedIn, connection: Transaction, asked: WhyRequest) -> DiscardedAnswer:
     """End a dead job without running it; its message stays, accounted for as quarantined."""
     if not letters.discard(connection, [job.letter_id], actor=session.email, reason=asked.reason):
         raise gone(job.job_id)
     return DiscardedAnswer(job_id=job.job_id)
 
 
-def _answer(letter: reading.Letter) -> DeadLetterAnswer:
-    stage = STAGES.get(letter.stage)
-    return DeadLetterAnswer(
-        id=letter.job_id,
-        letter_id=letter.letter_id,
-        type=type_of(letter.stage),
-        stage=letter.stage,
-        key=letter.key,
-        attempts=letter.attempts,
-        max_attempts=stage.attempts if stage else letter.attempts,
-        last_error=f"{letter.error_class}: {letter.error_text}",
-        cause=letter.cause,
-        error_group=letter.group,
-        run_at=letter.queued_at,
-        buried_at=letter.buried_at,
-        updated_at=letter.buried_at,
-        mailbox_id=letter.mailbox_id,
-        mailbox=letter.mailbox,
-        provider_id=letter.provider_id,
-        subject=letter.subject,
-        payload=dict(letter.args),
-    )
+@router.post("/ops/jobs/{job_id}/args")
+def edit(job: OwnDeadJob, session: SignedIn, connection: Transaction, asked: EditRequest) -> EditedAnswer:
+    """Replace a dead job's arguments; a later replay uses them, and the former ones are kept."""
+    done = letters.edit(connection, job.letter_id, asked.args, actor=session.email, reason=asked.reason)
+    if done is None:
+        raise gone(job.job_id)
+    return EditedAnswer(job_id=job.job_id, before=dict(done.before), after=dict(done.after))

@@ -13,7 +13,8 @@ from models.queries import quarantine as reading
 from ops_api.answers import Refusal
 from ops_api.dependencies import Provided, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
-from ops_api.routes.dead_letters import Limit, Reason
+from ops_api.letter_filters import Reason
+from ops_api.routes.dead_letters import Limit
 from pipeline.commands import quarantine as commands
 
 router = APIRouter(route_class=GuardedRoute, tags=["quarantine"])

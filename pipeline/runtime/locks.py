@@ -8,3 +8,7 @@ WORKER = 77
 PUMP = 78
 #: Held by the session that waits for a mailbox's news.
 LISTENER = 79
+#: Held by a transaction that begins a bulk of dead letters; the second number is the organization's, 0 for all.
+BULKS = 80
+#: Held by the transaction that takes the bulks one tick on.
+BULK_TICK = 81

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     history_schedule: str = "*/5 * * * *"
     reconcile_schedule: str = "17 2 * * *"
 
+    #: Resolved dead letters, with what was done to them, are forgotten after so many days; 0: never.
+    dead_letters_kept_days: int = Field(default=180, ge=0, le=36_500)
+
     #: How long the provider's quota minute is; tests against a provider whose clock runs faster shorten it.
     quota_minute_seconds: float = Field(default=60.0, gt=0, le=60)
 

@@ -56,6 +56,7 @@ def rotating(served: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIELDPOST_PREVIOUS_SECRET_KEYS", f'["{OLD}"]')
 
 
+@pytest.mark.fault("F-59")
 def test_a_rotation_seals_every_mailbox_with_the_new_key_and_the_old_one_can_go(
     fieldpost: Command, rotating: None, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_mailbox_that_no_key_opens_is_named_and_left_as_it_is(
     assert {"key_id": Secrets(LOST).key_id, "standing": "unknown_key", "mailboxes": 1} in found
 
 
+@pytest.mark.fault("F-59")
 def test_a_rotation_killed_between_two_mailboxes_goes_on_when_repeated(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_rotation_killed_between_two_mailboxes_goes_on_when_repeated(
     assert opened(db, Secrets(NEW)) == expected
 
 
+@pytest.mark.fault("F-59")
 def test_a_mailbox_connected_anew_during_the_rotation_keeps_its_new_credentials(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

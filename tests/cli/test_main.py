@@ -13,7 +13,10 @@ from tests.cli.conftest import Command
 
 _GROUPS = {
     "mailbox": ("add gmail", "list", "pause", "resume"),
-    "dlq": ("list", "show", "groups", "replay", "discard"),
+    "dlq": (
+        *("list", "show", "groups", "count", "replay", "discard", "restore", "edit"),
+        *("bulks", "bulk", "cancel"),
+    ),
     "keys": ("status", "rotate"),
     "ticket": ("show", "merge", "split", "undo"),
     "identity": ("add", "list", "verify", "disable", "enable"),
@@ -112,6 +115,7 @@ def test_a_request_without_anything_running_says_to_run_up(
     [
         "quarantine show {}", "quarantine release {} --reason x", "reprocess show {}", "reprocess apply {}",
         "reprocess cancel {}", "raw {}", "dlq show {}", "dlq replay {}", "dlq discard {} --reason x",
+        "dlq restore {} --reason x", "dlq restore --bulk {} --reason x", "dlq bulk {}", "dlq cancel {}",
         "ticket undo tkt-x {}", "ticket split tkt-x {} --reason x",
     ],
 )  # fmt: skip

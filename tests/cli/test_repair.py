@@ -1,19 +1,15 @@
-"""Dead letters and mailboxes by hand: listed, explained, replayed, discarded, connected, paused, resumed."""
+"""Mailboxes by hand: connected, listed, paused, resumed."""
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from dlq import letters, reading
-from models.enums import Cause, Lane
+from dlq import reading
 from pipeline.adapters.wiring import CREDENTIALS
-from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
-from pipeline.runtime.jobs import Emit
 from pipeline.runtime.mailboxes import load_mailboxes
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
@@ -21,91 +17,6 @@ from tests.cli.archive import ADDRESS, Archive
 from tests.cli.conftest import Command
 
 _USER_FILE = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
-
-
-@pytest.fixture
-def buried(db: Database) -> list[int]:
-    """Three letters: two of one kind, and another."""
-    with db.begin() as connection:
-        archive = Archive(connection)
-        message = archive.message("Pump [leaks]", "<1@x>")
-        keys = [archive.occurrence(str(number), "fetched", message) for number in range(3)]
-        ledger.put(
-            connection,
-            [Emit("parse", str(key), archive.org_id, archive.mailbox_id, Lane.BACKFILL, 0, "trace") for key in keys],
-        )
-        jobs = ledger.claim(
-            connection, ledger.Line("parse", Lane.BACKFILL), batch=9, worker=1, lease=timedelta(minutes=1)
-        )
-        errors = [ValueError("part 1 is broken"), ValueError("part 22 is broken"), KeyError("charset")]
-        letters.bury(
-            connection,
-            [
-                letters.Death(job, Cause.PERMANENT, error, by_occurrence=True)
-                for job, error in zip(jobs, errors, strict=True)
-            ],
-        )
-        return reading.ids(connection)
-
-
-def test_a_letter_is_explained_with_the_command_that_comes_next(
-    fieldpost: Command, served: Settings, buried: list[int]
-) -> None:
-    said = fieldpost("dlq", "show", buried[0]).out
-    for part in (
-        ADDRESS,
-        "Pump [leaks]",
-        "customer@example.net",
-        "ValueError: part 1 is broken",
-        "permanent",
-        "sha256",
-    ):
-        assert part in said
-    assert f"fieldpost dlq replay {buried[0]}" in said
-    assert "(2 alike)" in said
-
-
-def test_letters_are_listed_grouped_and_narrowed(fieldpost: Command, served: Settings, buried: list[int]) -> None:
-    assert [one["letter_id"] for one in fieldpost("dlq", "list", "--json").json] == buried[::-1]
-    assert fieldpost("dlq", "list", "--stage", "fetch", "--json").json == []
-    groups = fieldpost("dlq", "groups", "--json").json
-    assert [(one["count"], one["error_class"]) for one in groups] == [(2, "ValueError"), (1, "KeyError")]
-    alike = fieldpost("dlq", "list", "--group", groups[0]["group"], "--json").json
-    assert [one["letter_id"] for one in alike] == [buried[1], buried[0]]
-    assert "1 of 3 shown" in fieldpost("dlq", "list", "--limit", "1").out
-
-
-def test_a_kind_of_letter_is_replayed_only_after_a_yes(
-    fieldpost: Command, served: Settings, buried: list[int], db: Database
-) -> None:
-    group = fieldpost("dlq", "groups", "--json").json[0]["group"]
-    refused = fieldpost("dlq", "replay", "--group", group)
-    assert refused.code == 2
-    assert "--yes" in refused.err
-    done = fieldpost("dlq", "replay", "--group", group, "--yes", "--json")
-    assert done.code == 0
-    assert done.json == {"replayed": buried[:2], "not_open": []}
-    assert "no worker is alive" in done.err
-    with db.begin() as connection:
-        replayed = reading.find(connection, is_open=False)
-    assert {letter.resolution for letter in replayed} == {"replayed"}
-    assert all(letter.resolved_by for letter in replayed)
-
-
-def test_a_letter_that_is_not_open_any_more_is_told_with_exit_1(
-    fieldpost: Command, served: Settings, buried: list[int]
-) -> None:
-    first = fieldpost("dlq", "discard", buried[0], "--reason", "junk", "--json")
-    again = fieldpost("dlq", "discard", buried[0], buried[1], "--reason", "junk", "--json")
-    assert (first.code, first.json) == (0, {"discarded": [buried[0]], "not_open": []})
-    assert (again.code, again.json) == (1, {"discarded": [buried[1]], "not_open": [buried[0]]})
-
-
-@pytest.mark.parametrize("line", ["replay", "replay 1 --all", "replay --all --stage parse", "replay 4711", "show 4711"])
-def test_letters_that_are_not_said_clearly_are_refused(
-    fieldpost: Command, served: Settings, buried: list[int], line: str
-) -> None:
-    assert fieldpost("dlq", *line.split()).code == 2
 
 
 def test_gmail_credentials_are_sealed_and_open_only_for_their_mailbox(

@@ -140,12 +140,14 @@ def in_parallel(number: int, call: Callable[[], object]) -> list[object]:
         return list(pool.map(go, range(number)))
 
 
+@pytest.mark.fault("F-33")
 def test_of_fifty_replays_of_one_letter_at_once_one_replays(database_url: str):
     db = Database(database_url, "test", pool_size=50)
     _, letter_id = dead(db)
     answers = in_parallel(50, lambda: replayed(db, letter_id).letter_ids)
     assert sorted(answers) == [()] * 49 + [(letter_id,)]
     assert value(db, "SELECT count(*) FROM jobs WHERE state = 'ready'") == 1
+    assert value(db, "SELECT count(*) FROM letter_actions") == 1
     db.close()
 
 

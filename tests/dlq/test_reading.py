@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -72,6 +72,23 @@ def test_every_filter_narrows_and_filters_add_up(db: Database, buried: Buried) -
         ({"letter_id": buried.ids[0]}, 1),
         ({"is_open": False}, 0),
         ({"is_open": None}, 4),
+        ({"error_class": "ValueError"}, 3),
+        ({"error_class": "Value"}, 0),
+        ({"text": "PART 7"}, 2),
+        ({"text": "%"}, 0),
+        ({"text": "part_7"}, 0),
+        ({"text": "the PUMP"}, 2),
+        ({"text": "Other@"}, 1),
+        ({"text": str(archive.mailbox_id)[5:]}, 1),
+        ({"letter_ids": buried.ids[:2]}, 2),
+        ({"letter_ids": []}, 0),
+        ({"newest_id": buried.ids[1]}, 2),
+        ({"newest_id": buried.ids[1], "before_id": buried.ids[1]}, 1),
+        ({"since": datetime(2020, 1, 1, tzinfo=UTC)}, 4),
+        ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, 0),
+        ({"resolution": Resolution.DISCARDED, "is_open": False}, 0),
+        ({"trace_id": "trace"}, 4),
+        ({"job_id": 10**12}, 0),
     ]
     with db.begin() as connection:
         for which, expected in cases:
@@ -112,3 +129,16 @@ def test_a_replayed_letter_is_open_no_more_and_says_by_whom(db: Database, buried
         (letter,) = reading.find(connection, is_open=False)
         assert reading.count(connection) == 3
     assert (letter.resolution, letter.resolved_by, letter.resolved_reason) == (Resolution.REPLAYED, "ada", "mended")
+
+
+def test_a_count_says_which_letter_was_the_newest(db: Database, buried: Buried) -> None:
+    with db.begin() as connection:
+        assert reading.counted(connection) == reading.Counted(4, buried.ids[-1])
+        assert reading.counted(connection, stage="nothing") == reading.Counted(0, None)
+
+
+def test_a_time_bound_includes_its_beginning_and_not_its_end(db: Database, buried: Buried) -> None:
+    with db.begin() as connection:
+        at = reading.find(connection, limit=1)[0].buried_at
+        assert reading.count(connection, since=at, until=at) == 0
+        assert reading.count(connection, since=at, until=at + timedelta(microseconds=1)) == 4

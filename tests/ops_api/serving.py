@@ -15,6 +15,7 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy import Connection, text
 
+from dlq import reading
 from dlq.letters import Death, bury
 from models.enums import Cause, Lane, Provider, QuarantineCause
 from ops_api.access import Role
@@ -127,6 +128,8 @@ class House:
     occurrence_id: int
     quarantine_id: int
     reprocessing_id: int
+    letter_id: int
+    bulk_id: int
 
 
 def house(db: Database, name: str) -> House:
@@ -140,7 +143,18 @@ def house(db: Database, name: str) -> House:
         )
         quarantine_id = hold(connection, org_id, occurrence_id, QuarantineCause.POISON)
         reprocessing_id = compared(connection, org_id)
-    return House(org_id, mailbox_id, job_id, occurrence_id, quarantine_id, reprocessing_id)
+        (letter_id,) = reading.ids(connection, org_id=org_id)
+        bulk_id = over(connection, org_id)
+    return House(org_id, mailbox_id, job_id, occurrence_id, quarantine_id, reprocessing_id, letter_id, bulk_id)
+
+
+def over(connection: Connection, org_id: UUID) -> int:
+    """Write a bulk discard that is over; return its id."""
+    statement = text("""
+        INSERT INTO bulks (org_id, action, state, selection, selection_digest, total, actor, reason, finished_at)
+        VALUES (:org, 'discard', 'done', '{}', 'none', 0, 'ann', 'no use', now()) RETURNING id
+    """)
+    return int(connection.execute(statement, {"org": org_id}).scalar_one())
 
 
 def compared(connection: Connection, org_id: UUID) -> int:

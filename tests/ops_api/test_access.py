@@ -16,6 +16,9 @@ _PRIVATE = [row for row in ROWS if not row.is_public]
 _CHANGES = [row for row in ROWS if row.needs_csrf]
 _BODIES = {
     "/ops/jobs/{job_id}/discard": {"reason": "no use"},
+    "/ops/jobs/{job_id}/args": {"args": {}, "reason": "wrong topic"},
+    "/ops/jobs/dlq/letters/{letter_id}/restore": {"reason": "it was a customer"},
+    "/ops/jobs/dlq/bulks/{bulk_id}/cancel": {"reason": "rolled back"},
     "/ops/reprocessings": {"kind": "parse"},
     "/ops/quarantine/{quarantine_id}/release": {"reason": "a person wrote it"},
 }
@@ -25,6 +28,8 @@ def _path(row: Access, house: House) -> str:
     return row.path.format(
         mailbox_id=house.mailbox_id,
         job_id=house.job_id,
+        letter_id=house.letter_id,
+        bulk_id=house.bulk_id,
         quarantine_id=house.quarantine_id,
         occurrence_id=house.occurrence_id,
         reprocessing_id=house.reprocessing_id,
@@ -100,9 +105,9 @@ def test_a_change_from_another_site_gets_403(api: Api, ours: House) -> None:
 
 def test_objects_of_another_organization_do_not_exist(api: Api, ours: House, theirs: House) -> None:
     person = api.person(ours.org_id)
-    scopes = {Scope.MAILBOX, Scope.DEAD_LETTER, Scope.QUARANTINE, Scope.OCCURRENCE, Scope.REPROCESSING}
+    scopes = {Scope.MAILBOX, Scope.DEAD_LETTER, Scope.QUARANTINE, Scope.OCCURRENCE, Scope.REPROCESSING, Scope.BULK}
     objects = [row for row in _PRIVATE if row.scope in scopes]
-    assert len(objects) == 19
+    assert len(objects) == 25
     assert {row.path: _ask(person, row, theirs) for row in objects} == {row.path: 404 for row in objects}
     assert rows(api.db, "SELECT state FROM jobs ORDER BY id") == [("dead",), ("dead",)]
     assert rows(api.db, "SELECT DISTINCT state FROM mailboxes") == [("active",)]

@@ -164,6 +164,7 @@ def test_a_database_that_is_away_is_not_acknowledged_and_the_announcement_comes_
     admin.dispose()
 
 
+@pytest.mark.fault("F-49")
 def test_many_announcements_at_once_make_one_job(google: PubSubServer, api: Api, ours: House) -> None:
     google.duplicates = 9
     for number in range(5):
@@ -236,6 +237,7 @@ def test_a_message_without_sense_is_acknowledged_since_it_would_never_gain_any(
     ],
     ids=str,
 )
+@pytest.mark.fault("F-49")
 def test_a_token_that_is_not_ours_changes_nothing(
     google: PubSubServer, api: Api, ours: House, changes: dict[str, Any], status: int
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_repeated_request_is_one_reply(api: Api, ours: House, ticket_id: UUID,
     assert rows(api.db, "SELECT count(*) FROM outbound") == [(3,)]
 
 
+@pytest.mark.fault("F-58")
 def test_concurrent_twins_wait_and_get_the_same_answer(
     api: Api, ours: House, ticket_id: UUID, identity_id: UUID
 ) -> None:
@@ -96,6 +97,7 @@ def test_concurrent_twins_wait_and_get_the_same_answer(
         {"cc_emails": ["bob@customer.example"]},
     ],
 )
+@pytest.mark.fault("F-58")
 def test_a_key_that_was_used_for_another_reply_is_refused(
     api: Api, ours: House, ticket_id: UUID, identity_id: UUID, changes: dict[str, Any]
 ) -> None:
