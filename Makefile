@@ -3,14 +3,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 7
-SEEDS ?= 5
+SEEDS ?= 20
+FIRST_SEED ?= 1
+ROUNDS ?= 5
 # A company's own certificate authority is in the system's store; uv must look there. uv's cache stays in the checkout.
 export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test demo bench soak run lock clean
+.PHONY: help setup check fix test demo bench soak long run lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -25,7 +27,7 @@ demo: setup ## Build a shared mailbox and take it from inbox to work orders (KEE
 	@$(BIN)/python -m deploy.demo.run --seed $(SEED) $(if $(KEEP),--keep)
 
 test: setup ## Run every test with real PostgreSQL, Valkey and a real HTTP Gmail server
-	@$(BIN)/pytest -n 2 --dist loadgroup -m "not soak"
+	@$(BIN)/pytest -n 3 --dist loadgroup -m "not soak"
 
 check: setup ## Format, lint, types, import contracts, YAML
 	@$(BIN)/ruff format --check .
@@ -43,9 +45,12 @@ bench: setup ## Measure the chain, a backfill and the parser, each beside its li
 	@$(BIN)/python -m tests.bench.quota
 	@$(BIN)/python -m tests.bench.parsing
 
-soak: setup ## Run the long tests (50 lives of a mailbox), then the fault tests SEEDS=5 times with other seeds
+soak: setup ## Chaos with real processes, SEEDS=20 seeds from FIRST_SEED=1: 100,000 messages, 1,000 faults, half an hour
+	@$(BIN)/python -m tests.faults.soak --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+long: setup ## Run the long tests, then the fault tests ROUNDS=5 times with other seeds
 	@$(BIN)/pytest -q -n 2 --dist loadgroup -m soak
-	@for seed in $$(seq 1 $(SEEDS)); do echo "seed $$seed"; \
+	@for seed in $$(seq 1 $(ROUNDS)); do echo "seed $$seed"; \
 	  $(BIN)/pytest -q tests/faults tests/flow -m "not soak" -p no:xdist --hypothesis-seed=$$seed || exit 1; done
 
 run: setup ## Start everything on this machine

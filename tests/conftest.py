@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,12 +20,26 @@ from models import schema
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
 from tests import dovecot
+from tests.faults import mutations
 
 #: These need a real IMAP server; tests/test_dovecot.py says so where there is none. Folders have a `collect_ignore` of
 #: their own, which would replace one of that name here.
 collect_ignore_glob = [] if dovecot.missing() is None else ["adapters/test_imap.py", "flow/test_imap.py"]
 
 _TEMPLATE = "fieldpost_template"
+#: What the databases of all test processes together may need.
+_SPARE = 4 << 30
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the product be broken on purpose for a run (tests/faults/mutations.py)."""
+    parser.addoption("--mutation", choices=sorted(mutations.MUTATIONS), help="break the product in one way first")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Break it, where that was asked for."""
+    if name := config.getoption("--mutation"):
+        mutations.apply(name)
 
 
 def _named(url: str, database: str) -> str:
@@ -38,10 +53,20 @@ def _run(url: str, statement: str) -> None:
     engine.dispose()
 
 
+def memory() -> Path | None:
+    """Return a folder kept in memory, None where there is none with space to spare.
+
+    A database of a test's own is made twenty times as fast there (24 ms instead of 520 ms on a busy disk).
+    """
+    folder = Path("/dev/shm")
+    enough = folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _SPARE
+    return folder if enough else None
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Endpoints]:
     """Start the servers once per test process; the template database is built by the migrations."""
-    folder = Path(tempfile.mkdtemp(prefix="fp-"))
+    folder = Path(tempfile.mkdtemp(prefix="fp-", dir=memory()))
     with Supervisor(folder / "data", durable=False) as supervisor:
         endpoints = supervisor.endpoints
         _run(endpoints.database_url, f"CREATE DATABASE {_TEMPLATE}")

@@ -1,4 +1,7 @@
-"""What must hold whatever happened: nothing lost, nothing doubled, everything accounted for; and an own union-find."""
+"""What must hold whatever happened: nothing lost, nothing doubled, everything accounted for; and an own union-find.
+
+`tests.invariants` says which check serves which invariant of reliability, section 6, and holds those of the whole.
+"""
 
 from __future__ import annotations
 
@@ -120,6 +123,10 @@ _OCCURRENCES = text("""
 _HASHES = text("""
     SELECT kind, encode(sha256, 'hex') AS sha256 FROM blobs WHERE org_id = (SELECT org_id FROM mailboxes WHERE id = :id)
 """)
+_LINKS = text("""
+    SELECT l.ticket_id, m.rfc_message_id FROM ticket_messages l JOIN messages m ON m.id = l.message_id
+     WHERE CAST(:org AS uuid) IS NULL OR l.org_id = :org
+""")
 
 #: What a second run must leave as it is; versions and times of assessment are not among it.
 _FACTS = {
@@ -176,11 +183,9 @@ def check(
     return broken
 
 
-def partition(connection: Connection) -> Partition:
+def partition(connection: Connection, org_id: UUID | None = None) -> Partition:
     """Return the Message-IDs of each ticket; a message without one is named by nobody and left out."""
-    rows = connection.execute(
-        text("SELECT l.ticket_id, m.rfc_message_id FROM ticket_messages l JOIN messages m ON m.id = l.message_id")
-    )
+    rows = connection.execute(_LINKS, {"org": org_id})
     groups: dict[Any, set[str]] = {}
     for row in rows:
         if row.rfc_message_id:

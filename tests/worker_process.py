@@ -15,6 +15,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from deploy.local.processes import Launch, Spawner, kill_session, tail
 from pipeline.runtime.settings import Settings, environment
+from tests.faults import mutations
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 #: No wait of a test is meant to last this long; a loaded machine may need it.
@@ -44,7 +45,7 @@ class WorkerProcesses:
     def start(self, module: str = "actors", *arguments: str) -> subprocess.Popen[bytes]:
         """Start `python -m module`; it answers doorbells some moments later."""
         log = self.log_of(len(self._children))
-        argv = (sys.executable, "-m", module, *arguments)
+        argv = (sys.executable, "-m", *mutations.as_broken(module, arguments))
         child = self._spawner.spawn(Launch(argv, self._environment, log, signal.SIGKILL, cwd=self._folder))
         self._children.append(child)
         return child

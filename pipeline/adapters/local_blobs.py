@@ -9,6 +9,9 @@ A name may therefore become visible before its content is on the disk, and a cra
 No row can name it (nothing was committed), and `put` reads what it finds before it trusts it, so the next attempt
 repairs it. An intact file is never rewritten: a durable blob is never put at risk again.
 
+A process that is killed while it writes leaves half a file. Those stand in one folder, so that the next process that
+opens the store, and every put now and then, finds what is stale and removes it without reading the whole store.
+
 obstore's LocalStore is not used here: it has no way to sync, and a put through it costs 25-45 us of CPU more.
 """
 
@@ -18,13 +21,19 @@ import ctypes
 import errno
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from pipeline.adapters.blob_codec import BlobCodec, blob_key
 from pipeline.runtime.errors import Permanent, Transient
 
 SYNC_ONE_BY_ONE = 3
+#: Where files are written before they get their names, and when one is left by a process that died (reliability, I3).
+PARTS = ".parts"
+STALE = timedelta(hours=1)
+_LOOK = timedelta(minutes=10)
 
 _DISK_TEXTS = {
     errno.ENOSPC: "no space left on {root}",
@@ -48,13 +57,17 @@ class LocalBlobs:
         self._root = str(root)
         self._codec = BlobCodec()
         self._syncfs = _find_syncfs()
+        self._parts = f"{self._root}/{PARTS}"
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise disk_trouble(error, root) from error
+        self._look_at = 0.0
+        self._tidy()
 
     def put(self, kind: str, contents: Mapping[str, bytes]) -> Mapping[str, int]:
         """Store each content under its hash and sync; return the stored sizes. An intact blob is left as it is."""
+        self._tidy()
         paths = {name: f"{self._root}/{blob_key(kind, name)}" for name in contents}
         sizes = {}
         try:
@@ -83,8 +96,18 @@ class LocalBlobs:
         if stored is not None and self._is_intact(name, stored):
             return len(stored)
         encoded = self._codec.pack(content)
-        _write(path, encoded)
+        _write(path, encoded, self._parts)
         return len(encoded)
+
+    def _tidy(self) -> None:
+        """Remove what dead processes left half written, looking at most every ten minutes; never raises."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK.total_seconds()
+        try:
+            _remove_stale(self._parts)
+        except OSError:  # another process tidies, or the disk has trouble that the next put tells
+            return
 
     def _is_intact(self, name: str, stored: bytes) -> bool:
         try:
@@ -111,21 +134,44 @@ def _read(path: str) -> bytes | None:
         return None
 
 
-def _write(path: str, encoded: bytes) -> None:
-    """Write beside the target and rename, so that no reader ever sees half a file under the final name."""
-    temporary = f"{path}.{secrets.token_hex(4)}.part"
+def _write(path: str, encoded: bytes, parts: str) -> None:
+    """Write aside and rename, so that no reader ever sees half a file under the final name."""
+    temporary = f"{parts}/{secrets.token_hex(16)}.part"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        descriptor = _create(temporary)
     except FileNotFoundError:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        Path(parts).mkdir(parents=True, exist_ok=True)
+        descriptor = _create(temporary)
     try:
         with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - the descriptor is already open
             _write_all(file.write, encoded)
-        os.rename(temporary, path)  # noqa: PTH104 - same reason as in _read
+        _rename(temporary, path)
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _create(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+
+def _rename(temporary: str, path: str) -> None:
+    try:
+        os.rename(temporary, path)  # noqa: PTH104 - same reason as in _read
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(temporary).rename(path)
+
+
+def _remove_stale(folder: str) -> None:
+    """Remove files that nobody wrote to for `STALE`, by the clock of their file system."""
+    if not Path(folder).is_dir():
+        return
+    os.utime(folder)
+    until = Path(folder).stat().st_mtime - STALE.total_seconds()
+    for entry in os.scandir(folder):
+        if entry.stat(follow_symlinks=False).st_mtime < until:
+            Path(entry.path).unlink(missing_ok=True)
 
 
 def _write_all(write: Callable[[memoryview], int | None], data: bytes) -> None:

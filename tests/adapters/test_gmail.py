@@ -62,6 +62,7 @@ READINGS: list[Callable[[GmailSource, str], object]] = [
 
 
 @pytest.mark.parametrize("read", READINGS)
+@pytest.mark.fault("F-47")
 def test_nothing_is_read_with_the_credentials_of_another_account(
     full: Desk, read: Callable[[GmailSource, str], object]
 ) -> None:
@@ -197,6 +198,7 @@ def test_an_empty_mailbox_has_an_empty_last_page(desk: Desk) -> None:
     assert desk.source.fetch([]) == []
 
 
+@pytest.mark.fault("F-46")
 def test_a_page_token_that_expired_restarts_the_listing(full: Desk) -> None:
     token = full.source.list_page(None, limit=2).next_cursor
     full.server.page_tokens.expire()
@@ -239,6 +241,7 @@ def drained(desk: Desk, cursor: str) -> set[str]:
 @pytest.mark.parametrize(
     "kind", [FaultKind.EMPTY_HISTORY_PAGE, FaultKind.DUPLICATED_HISTORY, FaultKind.SHUFFLED_HISTORY]
 )
+@pytest.mark.fault("F-42")
 def test_odd_pages_of_history_lose_nothing(full: Desk, kind: FaultKind) -> None:
     cursor = full.mailbox.history_id
     new = {full.mailbox.add(letter(number)) for number in range(100, 120)}
@@ -268,6 +271,7 @@ def test_a_cursor_that_never_was_one_asks_for_a_resync(full: Desk, cursor: str) 
         full.source.changes(cursor, None)
 
 
+@pytest.mark.fault("F-43")
 def test_a_message_deleted_between_listing_and_fetch_is_gone_alone(full: Desk) -> None:
     items = full.items()
     full.mailbox.delete(items[3].provider_id)
@@ -287,6 +291,7 @@ BLIPS = [
 
 
 @pytest.mark.parametrize("kind", BLIPS)
+@pytest.mark.fault("F-38", "F-40")
 def test_a_blip_is_tried_again_inside_the_same_attempt(full: Desk, kind: FaultKind) -> None:
     items = full.items()
     number = full.server.faults.add(kind, method="messages.get", times=2)
@@ -297,6 +302,7 @@ def test_a_blip_is_tried_again_inside_the_same_attempt(full: Desk, kind: FaultKi
 
 
 @pytest.mark.parametrize("kind", BLIPS)
+@pytest.mark.fault("F-40", "F-45")
 def test_a_blip_that_stays_harms_only_its_own_message(full: Desk, kind: FaultKind) -> None:
     items = full.items()
     full.server.faults.add(kind, method="messages.get", message_id=items[2].provider_id)
@@ -314,6 +320,7 @@ def test_a_blip_that_stays_harms_only_its_own_message(full: Desk, kind: FaultKin
         lambda desk: desk.source.changes(str(desk.mailbox.history_id), None),
     ],
 )
+@pytest.mark.fault("F-38")
 def test_a_provider_that_keeps_failing_passes_by_itself(
     full: Desk, kind: FaultKind, read: Callable[[Desk], object]
 ) -> None:
@@ -346,6 +353,7 @@ THROTTLES = [
 
 
 @pytest.mark.parametrize("kind", THROTTLES)
+@pytest.mark.fault("F-37", "F-45")
 def test_throttling_ends_the_fetch_without_asking_for_the_rest(full: Desk, kind: FaultKind) -> None:
     items = full.items() * 20
     full.server.faults.add(kind, method="messages.get")
@@ -357,6 +365,7 @@ def test_throttling_ends_the_fetch_without_asking_for_the_rest(full: Desk, kind:
 
 
 @pytest.mark.parametrize("told", [{"retry_after": 40.0}, {"retry_time_in_message": 40.0}])
+@pytest.mark.fault("F-37")
 def test_the_wait_gmail_asks_for_is_handed_on(full: Desk, told: dict[str, float]) -> None:
     items = full.items()
     full.server.faults.add(FaultKind.USER_RATE_LIMIT_403, method="messages.get", **told)  # type: ignore[arg-type]
@@ -414,6 +423,7 @@ def test_an_expired_token_is_renewed_once_without_anybody_noticing(full: Desk) -
     assert full.statuses() == {"200": 7}
 
 
+@pytest.mark.fault("F-47")
 def test_revoked_consent_needs_a_person_and_works_again_after_it(full: Desk) -> None:
     items = full.items()
     full.server.tokens.revoke(ADDRESS)

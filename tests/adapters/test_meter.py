@@ -126,6 +126,7 @@ def fetch_all(source: GmailSource, items: list[Listed]) -> int:
     return rounds
 
 
+@pytest.mark.fault("F-37")
 def test_several_processes_use_the_quota_of_a_mailbox_and_are_never_refused(office: Processes) -> None:
     items = office.mails(900)
     live, live_items = office.process(Lane.LIVE), [Listed(office.box.add(letter(5000 + n))) for n in range(30)]
@@ -155,6 +156,7 @@ def test_while_units_are_short_a_call_waits_a_little_and_then_steps_aside_withou
 
 
 @pytest.mark.parametrize("told", [{"retry_after": 3600.0}, {"retry_time_in_message": 3600.0}])
+@pytest.mark.fault("F-37")
 def test_one_refusal_rests_the_mailbox_for_every_process_lane_and_method(
     office: Processes, told: dict[str, float]
 ) -> None:

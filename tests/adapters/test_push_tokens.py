@@ -157,6 +157,7 @@ def test_strange_key_ids_do_not_make_the_keys_be_asked_for_again(google: PubSubS
     assert google.certs_asked == 1
 
 
+@pytest.mark.fault("F-59")
 def test_a_new_key_of_google_is_found_and_one_it_took_back_is_not_believed(google: PubSubServer):
     door = _door(google, refetch_after=timedelta(0))
     before = google.signer.token(AUDIENCE)

@@ -15,6 +15,7 @@ from deploy.local.supervisor import Supervisor
 from models import schema
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
+from tests.conftest import memory
 from tests.flow.imports import Import
 from tests.worker_process import WorkerProcesses, worker_processes
 
@@ -24,7 +25,7 @@ SIZE = 600
 @pytest.fixture(scope="session")
 def supervisor() -> Iterator[Supervisor]:
     """Return the running servers, to be stopped and killed; a test leaves them running."""
-    folder = Path(tempfile.mkdtemp(prefix="fpf-"))
+    folder = Path(tempfile.mkdtemp(prefix="fpf-", dir=memory()))
     with Supervisor(folder / "data", durable=True) as found:
         yield found
     shutil.rmtree(folder, ignore_errors=True)

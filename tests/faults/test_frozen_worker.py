@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
-from subprocess import Popen
+from typing import Any
 
 import pytest
 
+from pipeline.runtime.db import Database
+from pipeline.runtime.settings import Settings
+from tests.faults.failpoints import Action, Fate, Plan
+from tests.faults.forked import Forked, forked
 from tests.flow.imports import Import
-from tests.worker_process import WorkerProcesses, until
+from tests.worker_process import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
+_MAILS = 120
 
-def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(
-    mail: Import, workers: WorkerProcesses, tmp_path: Path
-) -> None:
-    frozen = _freeze(mail, workers, tmp_path, "with_bytes")
+
+@pytest.fixture
+def workers(settings: Settings, tmp_path: Path) -> Iterator[Forked]:
+    """Return no workers yet; those that the test starts end with it."""
+    with forked(settings, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def mail(db: Database, settings: Settings, tmp_path: Path) -> Import:
+    """Return a company whose mail is not delivered yet."""
+    return Import(db, settings, tmp_path, _MAILS)
+
+
+@pytest.mark.fault("F-13")
+def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(mail: Import, workers: Forked, tmp_path: Path) -> None:
+    frozen = _freeze(mail, workers, tmp_path, "short_lease")
     workers.start()
     mail.finish()
     assert mail.violations() == []
@@ -27,10 +46,11 @@ def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(
     mail.verify(workers)
 
 
+@pytest.mark.fault("F-13")
 def test_without_the_fence_the_late_twin_does_harm_that_the_checks_see(
-    mail: Import, workers: WorkerProcesses, tmp_path: Path
+    mail: Import, workers: Forked, tmp_path: Path
 ) -> None:
-    frozen = _freeze(mail, workers, tmp_path, "with_bytes_unfenced")
+    frozen = _freeze(mail, workers, tmp_path, "short_lease", "unfenced")
     workers.start()
     mail.finish()
     assert mail.violations() == []
@@ -41,11 +61,11 @@ def test_without_the_fence_the_late_twin_does_harm_that_the_checks_see(
     assert any("unfinished state without a job" in said for said in mail.violations())
 
 
-def _freeze(mail: Import, workers: WorkerProcesses, folder: Path, moment: str) -> Popen[bytes]:
-    """Let a worker begin alone, and return it frozen with jobs in its hands."""
+def _freeze(mail: Import, workers: Forked, folder: Path, *changes: str) -> Any:
+    """Let a worker begin alone; return it frozen, with raw bytes stored under leases that are soon over."""
     flag = folder / "flag"
     flag.touch()
-    frozen = workers.start("tests.faults.failing_worker", moment, str(flag))
+    frozen = workers.follow(Plan({"stage.fetch.work.after": Fate(Action.STOP)}, changes, flag))
     mail.deliver(mail.mails)
     until(lambda: workers.is_frozen(frozen), "the worker to freeze")
     assert mail.held_by(frozen.pid)

@@ -1,19 +1,34 @@
-"""Workers that die without a word, at any moment and at the worst ones."""
+"""Workers that die without a word while they hold jobs; deaths at every step are in tests/faults/test_failpoints.py."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults import failing_worker
+from pipeline.runtime.db import Database
+from pipeline.runtime.settings import Settings
+from tests.faults.forked import Forked, forked
 from tests.flow.imports import Import
-from tests.worker_process import WorkerProcesses, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
+_MAILS = 300
 
-def test_a_worker_killed_while_it_holds_jobs_loses_and_doubles_nothing(mail: Import, workers: WorkerProcesses) -> None:
+
+@pytest.fixture
+def workers(settings: Settings, tmp_path: Path) -> Iterator[Forked]:
+    """Return no workers yet; those that the test starts end with it."""
+    with forked(settings, tmp_path) as found:
+        yield found
+
+
+@pytest.mark.fault("F-02", "F-06")
+def test_a_worker_killed_while_it_holds_jobs_loses_and_doubles_nothing(
+    db: Database, settings: Settings, tmp_path: Path, workers: Forked
+) -> None:
+    mail = Import(db, settings, tmp_path, _MAILS)
     workers.keep(2)
     first, second, third = mail.portions(3)
     for portion in (first, second):
@@ -21,21 +36,5 @@ def test_a_worker_killed_while_it_holds_jobs_loses_and_doubles_nothing(mail: Imp
         workers.kill(mail.wait_for_holder(workers))
         workers.keep(2)
     mail.deliver(third)
-    mail.finish()
-    mail.verify(workers)
-
-
-def test_a_death_at_the_worst_moments_of_a_batch_loses_and_doubles_nothing(
-    mail: Import, workers: WorkerProcesses, tmp_path: Path
-) -> None:
-    mail.deliver(mail.mails)
-    for moment in failing_worker.DEATHS:
-        flag = tmp_path / moment.__name__
-        flag.touch()
-        victim = workers.start("tests.faults.failing_worker", moment.__name__, str(flag))
-        until(lambda child=victim: child.poll() is not None, f"a death {moment.__name__}")
-        assert not flag.exists()
-        assert mail.pending()
-    workers.keep(2)
     mail.finish()
     mail.verify(workers)

@@ -13,6 +13,7 @@ from deploy.demo.specs import Mail, MailKind
 from pipeline.adapters.file_index import provider_id_of
 from pipeline.core import mime, minimal
 from tests.faults.failing_worker import DEADLY_SUBJECT, POISON
+from tests.faults.failpoints import Plan
 from tests.flow.imports import Import, mailbox_letters
 from tests.worker_process import WorkerProcesses, until
 
@@ -38,14 +39,17 @@ def _deliver_with_a_deadly_one(mail: Import, header: bytes) -> Mail:
     return guilty
 
 
-def _run(mail: Import, workers: WorkerProcesses, moment: str) -> None:
+def _run(mail: Import, workers: WorkerProcesses, change: str) -> None:
+    plan = Plan(changes=(change,))
+
     def ends() -> bool:
-        workers.keep(2, "tests.faults.failing_worker", moment, "-")
+        workers.keep(2, "tests.faults.failing_worker", str(plan))
         return not mail.pending()
 
     until(ends, "the end of all jobs")
 
 
+@pytest.mark.fault("F-09", "F-31")
 def test_a_mail_that_kills_every_reader_becomes_a_ticket_with_its_sender_and_subject(
     mail: Import, workers: WorkerProcesses
 ) -> None:
@@ -63,6 +67,7 @@ def test_a_mail_that_kills_every_reader_becomes_a_ticket_with_its_sender_and_sub
     mail.verify(workers)
 
 
+@pytest.mark.fault("F-09", "F-31")
 def test_only_the_guilty_mail_becomes_a_dead_letter_and_its_neighbours_come_through(
     mail: Import, workers: WorkerProcesses
 ) -> None:

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 DEATHS, SCHEDULERS = 100, 6
 
 
+@pytest.mark.fault("F-52")
 def test_a_hundred_schedulers_killed_at_slot_boundaries_take_every_slot_once(
     db: Database, workers: WorkerProcesses
 ) -> None:

@@ -21,16 +21,19 @@ from pipeline.runtime.db import Database
 from pipeline.runtime.secrets import Secrets, SignedReplyTokens
 from pipeline.runtime.settings import Settings
 from tests import factories
-from tests.faults import failing_worker
+from tests.faults.failpoints import STAGE_STEPS, Action, Fate, Plan, points
+from tests.faults.forked import Forked, forked
 from tests.gmail_server.faults import FaultKind
 from tests.gmail_server.server import GmailServer
 from tests.imap_server import Box, ImapServer, imap_server
 from tests.smtp_server import HOST, PASSWORD, Post, smtp_server
-from tests.worker_process import WorkerProcesses, until
+from tests.worker_process import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
 ADDRESS = "support@example.org"
+#: Every step of the stage, both ends of the call, and the moment after the commit in which nobody was told.
+DEATHS = (*points([step for step in STAGE_STEPS if step.name.startswith("stage.send.")]), "send.report.before")
 #: Who waits for a time need not: what was handed over was long ago, and what waits is due.
 _TIME_PASSES = """
     WITH aged AS (
@@ -96,6 +99,13 @@ class Desk:
 
 
 @pytest.fixture
+def workers(settings: Settings, tmp_path: Path) -> Iterator[Forked]:
+    """Return no workers yet; those that the test starts end with it."""
+    with forked(settings, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
 def gmail() -> Iterator[GmailServer]:
     """A Gmail of this test's own."""
     with GmailServer(seed=1) as found:
@@ -137,22 +147,23 @@ def taken(gmail: GmailServer) -> list[str]:
     return sorted(one.rfc_id for one in gmail.mailbox(ADDRESS).messages.values())
 
 
-def die(workers: WorkerProcesses, folder: Path, moment: str) -> None:
-    """Let a worker die at a moment."""
-    flag = folder / f"{moment}-flag"
+def die(workers: Forked, folder: Path, point: str) -> None:
+    """Let a worker die at a failpoint."""
+    flag = folder / f"{point}-flag"
     flag.touch()
-    victim = workers.start("tests.faults.failing_worker", moment, str(flag))
-    until(lambda: victim.poll() is not None, f"a death {moment}")
+    victim = workers.follow(Plan({point: Fate(Action.KILL)}, flag=flag))
+    until(lambda: victim.poll() is not None, f"a death at {point}")
     assert not flag.exists()
 
 
+@pytest.mark.fault("F-03", "F-04")
 def test_a_death_at_every_step_of_a_send_through_gmail_loses_and_doubles_nothing(
-    desk: Desk, gmail: GmailServer, workers: WorkerProcesses, tmp_path: Path
+    desk: Desk, gmail: GmailServer, workers: Forked, tmp_path: Path
 ) -> None:
     meant = []
-    for moment in failing_worker.SEND_DEATHS:
+    for point in (*DEATHS, "gmail.send.before", "gmail.send.after"):
         meant.append(desk.answer())
-        die(workers, tmp_path, moment.__name__)
+        die(workers, tmp_path, point)
         workers.keep(1)
         desk.finish()
         workers.kill(workers.running()[0])
@@ -161,9 +172,10 @@ def test_a_death_at_every_step_of_a_send_through_gmail_loses_and_doubles_nothing
     assert desk.told() == {"outbound.queued": len(meant), "outbound.sent": len(meant)}
 
 
+@pytest.mark.fault("F-03")
 @pytest.mark.parametrize("kind", [FaultKind.SLOW, FaultKind.SLOW_BODY])
 def test_a_death_while_gmail_holds_its_answer_loses_and_doubles_nothing(
-    desk: Desk, gmail: GmailServer, workers: WorkerProcesses, kind: FaultKind
+    desk: Desk, gmail: GmailServer, workers: Forked, kind: FaultKind
 ) -> None:
     number = gmail.faults.add(kind, method="messages.send", delay=600, bytes_per_second=1)
     meant = desk.answer()
@@ -177,9 +189,7 @@ def test_a_death_while_gmail_holds_its_answer_loses_and_doubles_nothing(
     assert (taken(gmail), desk.states()) == ([meant], {"sent": 1})
 
 
-def test_answers_that_are_lost_again_and_again_double_nothing(
-    desk: Desk, gmail: GmailServer, workers: WorkerProcesses
-) -> None:
+def test_answers_that_are_lost_again_and_again_double_nothing(desk: Desk, gmail: GmailServer, workers: Forked) -> None:
     for kind in (FaultKind.LOST_REPLY, FaultKind.RESET, FaultKind.ERROR_503):
         gmail.faults.add(kind, method="messages.send", times=8, share=0.5)
     meant = [desk.answer() for _ in range(20)]
@@ -189,15 +199,23 @@ def test_answers_that_are_lost_again_and_again_double_nothing(
     assert desk.states() == {"sent": 20}
 
 
-@pytest.mark.parametrize("moment", ["send_frozen", "send_frozen_after_mark", "send_frozen_unbounded"])
+@pytest.mark.fault("F-13")
+@pytest.mark.parametrize(
+    ("point", "changes"),
+    [
+        ("gmail.send.before", ("short_lease",)),
+        ("stage.send.work.before", ("short_lease",)),
+        ("gmail.send.before", ("short_lease", "unbounded")),
+    ],
+)
 def test_a_worker_that_froze_with_a_mail_in_its_hands_does_not_send_it_late(
-    desk: Desk, gmail: GmailServer, workers: WorkerProcesses, tmp_path: Path, moment: str
+    desk: Desk, gmail: GmailServer, workers: Forked, tmp_path: Path, *, point: str, changes: tuple[str, ...]
 ) -> None:
     """The last worker is a mutation without the limit: it must be seen to send twice."""
     flag = tmp_path / "flag"
     flag.touch()
     meant = desk.answer()
-    frozen = workers.start("tests.faults.failing_worker", moment, str(flag))
+    frozen = workers.follow(Plan({point: Fate(Action.STOP)}, changes, flag))
     until(lambda: workers.is_frozen(frozen), "the worker to freeze")
     other = workers.start()
     desk.finish()
@@ -205,38 +223,41 @@ def test_a_worker_that_froze_with_a_mail_in_its_hands_does_not_send_it_late(
     workers.kill(other)
     frozen.send_signal(signal.SIGCONT)
     until(lambda: workers.has_said(frozen, "fence.refused"), "the frozen worker to be refused")
-    assert len(taken(gmail)) == (2 if moment == "send_frozen_unbounded" else 1)
+    assert len(taken(gmail)) == (2 if "unbounded" in changes else 1)
     assert desk.states() == {"sent": 1}
 
 
 def test_a_death_at_every_step_of_a_send_by_smtp_doubles_nothing_and_loses_nothing_silently(
-    office: Desk, post: Post, workers: WorkerProcesses, tmp_path: Path
+    office: Desk, post: Post, workers: Forked, tmp_path: Path
 ) -> None:
     fates: dict[str, tuple[str, int]] = {}
-    for moment in failing_worker.SEND_DEATHS:
+    for point in (*DEATHS, "smtp.send.before", "smtp.send.after"):
         meant = office.answer()
         before = office.states()
-        die(workers, tmp_path, moment.__name__)
+        die(workers, tmp_path, point)
         workers.keep(1)
         office.finish()
         workers.kill(workers.running()[0])
         (state,) = (state for state, count in office.states().items() if count > before.get(state, 0))
-        fates[moment.__name__] = state, post.message_ids().count(meant)
+        fates[point] = state, post.message_ids().count(meant)
     assert fates == {
         # Nothing was marked, so nothing can have left.
-        "send_before_mark": ("sent", 1),
-        "send_after_mark": ("unknown", 0),
-        "send_before_call": ("unknown", 0),
-        "send_after_call": ("unknown", 1),
-        "send_before_commit": ("unknown", 1),
-        "send_after_commit": ("sent", 1),
+        "stage.send.load.before": ("sent", 1),
+        "stage.send.load.after": ("sent", 1),
+        "stage.send.work.before": ("unknown", 0),
+        "smtp.send.before": ("unknown", 0),
+        "smtp.send.after": ("unknown", 1),
+        "stage.send.work.after": ("unknown", 1),
+        "stage.send.save.before": ("unknown", 1),
+        "stage.send.save.after": ("unknown", 1),
+        "send.report.before": ("sent", 1),
     }
-    assert office.told() == {"outbound.queued": 6, "outbound.sent": 2, "outbound.unknown": 4}
+    assert office.told() == {"outbound.queued": 9, "outbound.sent": 3, "outbound.unknown": 6}
 
 
 @pytest.mark.parametrize("is_filed", [True, False])
 def test_a_death_while_the_smtp_server_holds_its_answer_doubles_nothing(
-    office: Desk, post: Post, imap: ImapServer, workers: WorkerProcesses, *, is_filed: bool
+    office: Desk, post: Post, imap: ImapServer, workers: Forked, *, is_filed: bool
 ) -> None:
     with ExitStack() as stack:
         post.hold = threading.Event()

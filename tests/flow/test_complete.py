@@ -74,6 +74,7 @@ def calls(life: MailboxLife, method: str) -> int:
     return int(sum(found.get(method, {}).values()))
 
 
+@pytest.mark.fault("F-41")
 def test_a_forgotten_cursor_fetches_exactly_what_is_missing(life: MailboxLife):
     life.box.expire_history()
     chance = Random(2)
@@ -189,6 +190,7 @@ def test_a_backfill_asked_for_while_paused_is_kept_and_done_when_the_pause_ends(
     assert life.differences() == []
 
 
+@pytest.mark.fault("F-48")
 def test_a_suspended_mailbox_is_asked_once_an_hour_and_goes_on_by_itself(life: MailboxLife):
     fault = life.server.faults.add("suspended_400")
     life.arrive(Random(5))
@@ -229,6 +231,7 @@ def test_repeated_failures_pause_a_mailbox_and_a_probe_resumes_it(life: MailboxL
     assert value(life.db, "SELECT count(*) FROM dead_letters") == 0
 
 
+@pytest.mark.fault("F-47")
 def test_the_wrong_account_at_a_new_consent_reads_nothing_into_the_mailbox(life: MailboxLife, tmp_path: Path):
     other = life.server.mailbox("other@example.org")
     other.add(b"From: x@example.com\r\nSubject: not ours\r\n\r\nx\r\n")
@@ -296,6 +299,7 @@ def test_a_label_that_is_deleted_during_a_comparison_does_not_stop_it(life: Mail
     assert life.differences() == []
 
 
+@pytest.mark.fault("F-41")
 def test_mail_is_read_though_the_provider_forgets_the_cursor_at_every_reading(life: MailboxLife):
     life.server.faults.add("history_expired")
     for _ in range(12):

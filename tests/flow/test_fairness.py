@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -17,6 +18,7 @@ from actors.runner import Runner, Surroundings
 from models.enums import Lane
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.extraction import DocumentTexts
+from pipeline.core.mime import Parsed
 from pipeline.ports import Fetched, Listed, Missed, Ports
 from pipeline.runtime import ledger, pump
 from pipeline.runtime.db import Database
@@ -47,21 +49,36 @@ _THROUGH = "SELECT count(*) FROM occurrences WHERE mailbox_id = :id AND state NO
 
 @dataclass
 class AnyMail(MemorySource):
-    """A mailbox in memory that has a message behind every id."""
+    """A mailbox in memory that has a message behind every id, all of them beginning with the same bytes."""
+
+    begins: bytes = b""
 
     def fetch(self, items: Sequence[Listed]) -> Sequence[Fetched | Missed]:
-        return [Fetched(one.provider_id, factories.mail(f"About {one.provider_id}"), internal_at=NOON) for one in items]
+        mails = [self.begins + factories.mail(f"About {one.provider_id}") for one in items]
+        return [Fetched(one.provider_id, mail, internal_at=NOON) for one, mail in zip(items, mails, strict=True)]
+
+
+@dataclass
+class CountedParser(MortalParser):
+    """Remembers how often it died."""
+
+    deaths: int = 0
+
+    def parse(self, raw: bytes, *, isolated: bool = False, patience: timedelta | None = None) -> Parsed:
+        self.deaths += self.deadly in raw
+        return super().parse(raw, isolated=isolated, patience=patience)
 
 
 class Town:
     """An organization with the big mailbox and the small ones."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, size: int = _BIG, begins: bytes = b"") -> None:
         self.db = db
         with db.begin() as connection:
             self.org_id = factories.organization(connection)
             self.big, *self.small = [factories.mailbox(connection, self.org_id) for _ in range(_SMALL + 1)]
-        sources = MemorySources({box: AnyMail() for box in (self.big, *self.small)})
+        sources = MemorySources({box: AnyMail() for box in self.small} | {self.big: AnyMail(begins=begins)})
+        self.parser = CountedParser()
         self.ports = Ports(
             SystemClock(),
             MemoryBlobs(),
@@ -69,11 +86,11 @@ class Town:
             SignedReplyTokens(SECRETS),
             MemorySenders(),
             texts=DocumentTexts(),
-            parser=MortalParser(),
+            parser=self.parser,
         )
-        rows(db, _QUEUE, org=self.org_id, box=self.big, count=_BIG)
+        rows(db, _QUEUE, org=self.org_id, box=self.big, count=size)
         rows(db, "INSERT INTO flows (mailbox_id, lane, finish) VALUES (:box, 'backfill', :count)",
-             box=self.big, count=_BIG + 1)  # fmt: skip
+             box=self.big, count=size + 1)  # fmt: skip
         rows(db, "UPDATE mailboxes SET project = 'acme'")
         rows(db, "ANALYZE jobs")
 
@@ -123,6 +140,7 @@ class Town:
 
 
 @pytest.mark.parametrize("lane", [Lane.LIVE, Lane.REPAIR, Lane.BACKFILL])
+@pytest.mark.fault("F-44")
 def test_fifty_mailboxes_with_one_message_each_are_done_before_five_hundred_more_of_the_big_one(
     db: Database, lane: Lane
 ) -> None:
@@ -136,3 +154,16 @@ def test_fifty_mailboxes_with_one_message_each_are_done_before_five_hundred_more
     print(f"{lane}: {after - before} of the big one meanwhile")
     assert after - before < 500
     assert value(db, "SELECT count(*) FROM jobs WHERE state = 'held'") > _BIG / 2
+
+
+@pytest.mark.fault("F-32")
+def test_a_flood_of_mail_that_kills_its_reader_does_not_hold_up_the_other_mailboxes(db: Database) -> None:
+    town = Town(db, size=2_000, begins=b"X-Deadly: yes\r\n")
+    with town.working():
+        until(lambda: town.parser.deaths >= 5, "the flood to be read")
+        town.arrive(Lane.LIVE)
+        before = town.parser.deaths
+        until(lambda: sum(town.through(box) for box in town.small) == _SMALL, "the small mailboxes")
+        after = town.parser.deaths
+    print(f"{after - before} deaths meanwhile")
+    assert after - before < 500

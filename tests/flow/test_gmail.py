@@ -61,6 +61,7 @@ def test_two_thousand_mails_and_two_hundred_changes_are_mirrored_id_by_id(
     assert mailbox_letters(gmail.db) == {}
 
 
+@pytest.mark.fault("F-44")
 def test_changes_while_the_listing_runs_are_mirrored_too(gmail: GmailBox, workers: WorkerProcesses) -> None:
     chance = Random(_SEED)
     gmail.arrive(1_200, chance, at=LONG_AGO)
@@ -73,6 +74,7 @@ def test_changes_while_the_listing_runs_are_mirrored_too(gmail: GmailBox, worker
     assert gmail.violations() == []
 
 
+@pytest.mark.fault("F-37", "F-38", "F-40", "F-45")
 def test_with_a_third_of_all_calls_failing_the_mirror_is_equal_and_nothing_is_buried(
     gmail: GmailBox, server: GmailServer, workers: WorkerProcesses
 ) -> None:
@@ -92,6 +94,7 @@ def test_with_a_third_of_all_calls_failing_the_mirror_is_equal_and_nothing_is_bu
     assert mailbox_letters(gmail.db) == {}
 
 
+@pytest.mark.fault("F-41")
 def test_an_expired_cursor_leads_to_a_comparison_that_reads_exactly_what_is_missing(
     gmail: GmailBox, server: GmailServer, workers: WorkerProcesses
 ) -> None:
@@ -121,6 +124,7 @@ def test_an_expired_cursor_leads_to_a_comparison_that_reads_exactly_what_is_miss
     assert gmail.violations() == []
 
 
+@pytest.mark.fault("F-47")
 def test_a_revoked_token_parks_everything_uncharged_until_a_person_resumes(
     gmail: GmailBox, server: GmailServer, workers: WorkerProcesses
 ) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
+import pytest
 from sqlalchemy import text
 
 from models.enums import BlobKind, Provider
@@ -33,6 +34,7 @@ _ENDS = text("""
 _POISONED = text("SELECT count(*) FROM messages WHERE 'poison_mail' = ANY(flags)")
 
 
+@pytest.mark.fault("F-31")
 def test_every_hostile_mail_ends_as_a_ticket_or_in_quarantine_with_its_bytes(
     db: Database, settings: Settings, workers: WorkerProcesses, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ _SPEED = 6 * _HOUR / 10
         pytest.param({"retry_time_in_message": 1.0 * _HOUR}, 10 / 6, id="in the message"),
     ],
 )
+@pytest.mark.fault("F-37")
 def test_six_hours_of_refusals_cost_one_call_per_deadline_and_bury_nothing(
     db: Database, settings: Settings, tmp_path: Path, told: dict[str, float], seconds: float
 ) -> None:

@@ -35,6 +35,7 @@ SEEDS = [
 
 @pytest.mark.parametrize("number", SEEDS)
 @pytest.mark.timeout(900)
+@pytest.mark.fault("F-37", "F-38", "F-40", "F-41", "F-42", "F-43", "F-46", "F-48")
 def test_the_ledger_equals_the_provider_after_every_quiet_point(number: int, servers: Endpoints, tmp_path: Path):
     """Print the seed; `pytest "tests/flow/test_mailbox_life.py::...[SEED]"` runs the same life again."""
     print(f"seed {number}")

@@ -24,6 +24,7 @@ _STEPS = (
 @pytest.mark.faults
 @pytest.mark.xdist_group("faults")
 @pytest.mark.parametrize("seed", [1, *(pytest.param(number, marks=pytest.mark.soak) for number in range(2, 11))])
+@pytest.mark.fault("F-12")
 def test_workers_that_are_killed_mirror_a_mailbox_that_lives_on(
     seed: int, db: Database, settings: Settings, tmp_path: Path, workers: WorkerProcesses
 ):

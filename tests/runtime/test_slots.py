@@ -56,6 +56,7 @@ def test_a_first_look_takes_nothing_but_marks_where_slots_count_from(db: Databas
 @pytest.mark.parametrize(
     ("catch_up", "ran", "skipped"), [(CatchUp.ONCE, 1, 2), (CatchUp.ALL, 3, 0), (CatchUp.SKIP, 0, 3)]
 )
+@pytest.mark.fault("F-52")
 def test_after_three_hours_of_nobody_the_policy_decides(db: Database, catch_up: CatchUp, ran: int, skipped: int):
     with db.begin() as connection:
         # Whatever the time of this run is, the newest slot was half an hour ago.
@@ -104,6 +105,7 @@ def test_while_somebody_is_at_a_routine_nobody_waits_and_others_are_free(db: Dat
     assert effects(db) == 2
 
 
+@pytest.mark.fault("F-52")
 def test_many_at_once_take_each_slot_once(db: Database):
     with db.begin() as connection:
         absent_since(connection, timedelta(hours=1))

@@ -96,6 +96,7 @@ def test_a_cursor_that_stands_already_is_not_moved_by_a_listing(world: World):
     assert world.value("SELECT sync_cursor FROM mailboxes") == "50"
 
 
+@pytest.mark.fault("F-46")
 def test_a_page_token_that_expired_starts_the_listing_again_and_loses_nothing(world: World):
     listing(world)
     world.source.pages = {None: Page(ids("c", "b"), "page 2"), "page 2": PageExpired("token")}
@@ -210,6 +211,7 @@ def test_windows_go_from_the_newest_mail_to_the_oldest_and_leave_nothing_between
     assert all(upper.after == lower.before for upper, lower in pairwise(spans))
 
 
+@pytest.mark.fault("F-46")
 def test_a_window_resumes_where_it_was_and_an_expired_token_costs_only_its_own_window(world: World):
     source = dated(world, 1, 2, 3, 40, 41, 42)
     world.rows("INSERT INTO backfills (mailbox_id) VALUES (:id)", id=world.mailbox_id)

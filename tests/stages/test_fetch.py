@@ -40,6 +40,7 @@ def test_raw_bytes_are_stored_and_the_providers_facts_are_kept(world: World):
     assert tuple(blob) == (world.org_id, "raw", digest, 3, 3)
 
 
+@pytest.mark.fault("F-43")
 def test_a_vanished_message_becomes_a_tombstone(world: World):
     found = seen(world, "vanished")
     ran = world.run(STAGE, found)

@@ -132,6 +132,7 @@ def test_a_message_first_heard_of_by_its_label_is_fetched(world: World):
     assert states(world) == {"moved here": "seen"}
 
 
+@pytest.mark.fault("F-43")
 def test_a_message_added_and_deleted_in_one_window_is_accounted_for_as_gone(world: World):
     world.source.history = {
         ("50", None): Changes("60", [Listed("flash"), Listed("stays")], next_page="2"),
@@ -168,6 +169,7 @@ def test_an_expired_cursor_is_replaced_at_once_and_a_comparison_finds_what_it_hi
     ]
 
 
+@pytest.mark.fault("F-41")
 def test_a_cursor_that_expires_while_paging_records_nothing_and_is_replaced(world: World):
     world.source.history = {
         ("50", None): Changes("60", [Listed("a")], next_page="2"),

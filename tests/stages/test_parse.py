@@ -72,6 +72,7 @@ def test_one_mail_twice_in_a_batch_is_one_message(world: World):
     assert world.value("SELECT count(*) FROM occurrence_recipients") == 3
 
 
+@pytest.mark.fault("F-50")
 def test_one_mail_parsed_by_eight_threads_in_eight_mailboxes_is_one_message(world: World):
     raws = [mail(f"number {number}", message_id=f"<{number}@x>", attachment=b"plan") for number in range(10)]
     boxes = [world.mailbox(f"box{number}@acme.example") for number in range(8)]
@@ -93,6 +94,7 @@ def test_one_mail_parsed_by_eight_threads_in_eight_mailboxes_is_one_message(worl
     assert len(indexed) == len(set(indexed)) == 10  # every message was new to one of them alone
 
 
+@pytest.mark.fault("F-50")
 def test_mails_that_are_probably_but_not_surely_the_same_become_a_collision_group(world: World):
     one, other, apart = world.stitched(
         mail(message_id="<one@x>"), mail(message_id="<other@x>"), mail("Another matter", message_id="<apart@x>")
@@ -289,6 +291,7 @@ def test_ordinary_mail_is_read_here_and_what_failed_or_crashed_before_is_read_ap
     assert apart == [0, 1, 1, 1]
 
 
+@pytest.mark.fault("F-09")
 def test_a_mail_that_kills_its_reader_three_times_becomes_a_message_with_a_ticket(world: World):
     raw = mail("The charger", sender="ann@customer.example", message_id="<m@x>", X_Deadly="yes", attachment=b"plan")
     found = world.arrive(raw)
@@ -369,6 +372,7 @@ class Slow:
         """Nothing was started."""
 
 
+@pytest.mark.fault("F-32")
 def test_ordinary_mail_of_a_batch_does_not_wait_for_what_is_read_apart(world: World):
     clock = Ticking()
     slow = Slow(clock)

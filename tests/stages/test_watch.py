@@ -106,6 +106,7 @@ def test_a_job_that_comes_twice_asks_once(world: World):
     assert world.source.calls == [f"watch {TOPIC}"]
 
 
+@pytest.mark.fault("F-49")
 def test_a_watch_that_has_lapsed_is_asked_for_whatever_its_time_of_renewal_says(world: World):
     _promise(world)
     _watch(world)
@@ -240,6 +241,7 @@ def _wait_for_silence(world: World) -> None:
     assert _found(world, found_new=False) == "silent"
 
 
+@pytest.mark.fault("F-49")
 def test_a_watch_that_announces_nothing_is_silent_and_an_announcement_mends_it(watched: World):
     _wait_for_silence(watched)
     with watched.db.begin() as connection:

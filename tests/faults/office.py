@@ -1,0 +1,223 @@
+"""A small company whose one mailbox feeds every stage, so that a worker can be made to die anywhere on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
+
+from models.enums import Lane, Provider, ReconcileScope, ReprocessKind
+from pipeline.adapters.blobs import open_blob_store
+from pipeline.adapters.wiring import CREDENTIALS
+from pipeline.commands import mailboxes, push, reconcile, reprocessing, sync
+from pipeline.runtime import ledger
+from pipeline.runtime.db import Database
+from pipeline.runtime.jobs import Emit
+from pipeline.runtime.ledger import Line
+from pipeline.runtime.secrets import Secrets
+from pipeline.runtime.settings import Settings
+from tests import conservation, factories
+from tests.flow.imports import mailbox_letters
+from tests.gmail_server.server import GmailServer
+from tests.worker_process import until
+
+ADDRESS = "support@example.org"
+TOPIC = "projects/p/topics/t"
+_ASSETS = 1_000
+#: A number that no worker has: whatever it holds is lost.
+_NOBODY = 999_999
+
+_PENDING = "SELECT count(*) FROM jobs WHERE state <> 'dead' AND stage <> 'history'"
+_UNCALM = """
+    SELECT count(*) FROM jobs
+     WHERE is_suspect AND state <> 'dead'
+        OR state = 'running' AND worker NOT IN (SELECT number FROM workers WHERE pid = :pid)
+"""
+_LISTED = """
+    SELECT sync_cursor IS NOT NULL AND NOT EXISTS (SELECT FROM jobs WHERE stage = 'backfill')
+      FROM mailboxes WHERE id = :id
+"""
+#: Who waits for a time need not: what was handed over was long ago, and what waits is due.
+_TIME_PASSES = """
+    WITH aged AS (
+        UPDATE outbound SET handed_over_at = now() - interval '30 minutes' WHERE state IN ('queued', 'sending')
+    ) UPDATE jobs SET run_at = now() WHERE state = 'waiting'
+"""
+
+
+class Office:
+    """One Gmail mailbox that is listed, read, answered from and compared; `feed` makes work for a failpoint."""
+
+    def __init__(self, server: GmailServer, db: Database, settings: Settings, folder: Path) -> None:
+        self.db, self.settings, self.box = db, settings, server.mailbox(ADDRESS)
+        self._arrived = self._blank = 0
+        content = server.authorized_user_file(folder / "credentials.json", ADDRESS).read_bytes()
+        sealed = Secrets.of(settings).seal(CREDENTIALS, ADDRESS, content)
+        source = {"endpoint": server.url}
+        with db.begin() as connection:
+            self.org_id = mailboxes.ensure_organization(connection, "Acme")
+            self.mailbox_id: UUID = mailboxes.add_mailbox(
+                connection, self.org_id, ADDRESS, Provider.GMAIL, source=source, credentials=sealed
+            )
+            factories.identity(connection, self.org_id, self.mailbox_id, ADDRESS)
+            factories.team(connection, self.org_id, "Field", capacity=_ASSETS)
+            values = {"org": self.org_id, "count": _ASSETS, "policy": Jsonb({"acknowledge": True})}
+            connection.execute(text("UPDATE organizations SET policy = policy || :policy"), values)
+            connection.execute(
+                text("INSERT INTO assets (org_id, tag) SELECT :org, 'AUS_' || to_char(n, 'FM0000')"
+                     "  FROM generate_series(1, :count) AS n"), values,
+            )  # fmt: skip
+            sync.request_backfill(connection, self.mailbox_id)
+
+    def arrive(self, count: int = 2) -> None:
+        """Let mails of different people arrive, each about an asset that nobody named before."""
+        for _ in range(count):
+            self._arrived += 1
+            number = self._arrived
+            raw = (
+                f"From: ann@customer{number}.example\r\nTo: {ADDRESS}\r\nSubject: Case {number}\r\n"
+                f"Message-ID: <m{number}@customer{number}.example>\r\nDelivered-To: {ADDRESS}\r\n\r\n"
+                f"AUS_{number:04} is down, the connector is bent and it does not charge at all.\r\n"
+            )
+            self.box.add(raw.encode())
+        with self.db.begin() as connection:
+            push.announce(connection, {ADDRESS})
+
+    def feed(self, point: str, mails: int = 2) -> None:
+        """Make work that passes a failpoint of a worker."""
+        name = point.rpartition(".")[0]
+        for prefix, feed in self._feeds().items():
+            if name.startswith(prefix):
+                feed()
+                return
+        self.arrive(mails)
+
+    def is_listed(self) -> bool:
+        """Say whether the mailbox was listed once."""
+        return bool(self.value(_LISTED, id=self.mailbox_id))
+
+    def charged(self) -> int:
+        """Return how many jobs a failure, a death or a suspicion was charged to."""
+        return int(self.value("SELECT count(*) FROM jobs WHERE crashes > 0 OR failures > 0 OR is_suspect"))
+
+    def running(self) -> int:
+        """Return how many jobs somebody holds."""
+        return int(self.value("SELECT count(*) FROM jobs WHERE state = 'running'"))
+
+    def is_calm(self, pid: int) -> bool:
+        """Say whether the worker with a process id has made good everything that deaths before it left."""
+        return not self.value(_UNCALM, pid=pid)
+
+    def finish(self) -> None:
+        """Let time pass until nothing is left to do."""
+
+        def is_over() -> bool:
+            factories.rows(self.db, _TIME_PASSES)
+            return not self.unseen() and not self.value(_PENDING) and not self.unseen()
+
+        until(is_over, "the end of all jobs")
+
+    def unseen(self) -> set[str]:
+        """Return the ids at the provider that have no occurrence."""
+        known = {row.provider_id for row in factories.rows(self.db, "SELECT provider_id FROM occurrences")}
+        return set(self.box.ids()) - known
+
+    def violations(self) -> list[str]:
+        """Return every broken invariant, and what left twice or not at all."""
+        blobs = open_blob_store(str(self.settings.blob_url))
+        served = {one: str(said["sha256"]) for one, said in self.box.state().items()}
+        with self.db.begin() as connection:
+            broken = conservation.check(connection, self.mailbox_id, served, served=served, blobs=blobs)
+            found = conservation.partition(connection)
+        mails = [self.box.get(one) for one in served]
+        wanted = conservation.reference(((one.raw, one.thread_id) for one in mails if one.raw.strip()), [ADDRESS])
+        return [
+            *broken,
+            *(f"other tickets: {sorted(group)}" for group in found ^ wanted),
+            *(f"letter nobody expected: {kind}" for kind in mailbox_letters(self.db) if kind != ("parse", "permanent")),
+            *self._sent_wrongly(),
+        ]
+
+    def value(self, statement: str, **values: Any) -> Any:
+        """Return the single value a statement answers."""
+        return factories.value(self.db, statement, **values)
+
+    def _sent_wrongly(self) -> list[str]:
+        """Return what differs between the answers we mean to have sent and those that the provider took."""
+        statement = "SELECT '<' || b.id || '@example.org>' AS id, state FROM outbound b"
+        meant = {row.id: row.state for row in factories.rows(self.db, statement)}
+        taken = [one.rfc_id for one in self.box.messages.values() if "SENT" in one.labels]
+        twice = {one for one in taken if taken.count(one) > 1}
+        lost = {one for one, state in meant.items() if state == "sent"} - set(taken)
+        tickets = self.value("SELECT count(*) FROM tickets WHERE status <> 'merged'")
+        odd = [] if len(meant) == tickets == self._arrived else [f"{len(meant)} answers to {tickets} tickets"]
+        return [
+            *(f"left twice: {one}" for one in sorted(twice)),
+            *(f"never left: {one}" for one in sorted(lost)),
+            *(f"is {state}: {one}" for one, state in meant.items() if state != "sent"),
+            *odd,
+        ]
+
+    def _feeds(self) -> dict[str, Callable[[], None]]:
+        return {
+            "stage.backfill": self._list,
+            "stage.reconcile": self._compare,
+            "stage.reprocess": self._repeat,
+            "stage.watch": self._watch,
+            "runner.follow": self._fetch_again,
+            "dlq.bury": self._blank_mail,
+            "sweeper.reclaim": self._lose,
+            "sweeper.promote": self._wait,
+        }
+
+    def _list(self) -> None:
+        with self.db.begin() as connection:
+            sync.request_backfill(connection, self.mailbox_id)
+
+    def _compare(self) -> None:
+        with self.db.begin() as connection:
+            reconcile.request_reconcile(connection, self.mailbox_id, ReconcileScope.FULL, "ann")
+
+    def _repeat(self) -> None:
+        running = "SELECT id FROM reprocessings WHERE state IN ('comparing', 'applying')"
+        with self.db.begin() as connection:
+            for run_id in connection.execute(text(running)).scalars().all():
+                reprocessing.cancel(connection, self.org_id, run_id)
+            reprocessing.start(connection, self.org_id, None, ReprocessKind.PARSE, "ann")
+
+    def _watch(self) -> None:
+        with self.db.begin() as connection:
+            connection.execute(text("UPDATE watches SET renew_at = now() - interval '1 second'"))
+            push.request_watches(connection, TOPIC)
+
+    def _fetch_again(self) -> None:
+        self._put("fetch", lane=Lane.BACKFILL)
+
+    def _blank_mail(self) -> None:
+        self._blank += 1
+        self.box.add(b"\r\n" * (self._blank + 1))
+
+    def _lose(self) -> None:
+        """Let a worker that is gone hold a job."""
+        with self.db.begin() as connection:
+            ledger.put(connection, [self._again("index")])
+            line = Line("index", Lane.REPAIR)
+            ledger.claim(connection, line, batch=1, worker=_NOBODY, lease=timedelta(hours=1))
+
+    def _wait(self) -> None:
+        self._put("index", delay=timedelta(milliseconds=1))
+
+    def _put(self, stage: str, **options: Any) -> None:
+        with self.db.begin() as connection:
+            ledger.put(connection, [self._again(stage, **options)])
+
+    def _again(self, stage: str, lane: Lane = Lane.REPAIR, delay: timedelta = timedelta(0)) -> Emit:
+        """Return a step that was done before and has nothing more to do."""
+        table = {"fetch": "occurrences", "index": "messages"}[stage]
+        key = str(self.value(f"SELECT min(id) FROM {table}"))
+        return Emit(stage, key, self.org_id, self.mailbox_id, lane, 0, "again", delay=delay)
