@@ -85,7 +85,7 @@ def _judge_stop(job: Job, outcome: Blocked | NeedsAuthorization | Forbidden, ver
 
 def _judge_error(stage: Stage[Any, Any], job: Job, error: Exception, verdict: Verdict) -> None:
     verdict.is_by_mailbox = stage.by_mailbox
-    if stage.io and job.mailbox_id is not None:
+    if stage.reads_mailbox and job.mailbox_id is not None:
         verdict.failures.setdefault(job.mailbox_id, []).append(short(error))
     if stage.by_mailbox:
         verdict.delays.append(_later(stage, job, error))
@@ -117,7 +117,7 @@ def settle(connection: Connection, verdict: Verdict) -> None:
 def _failed(verdict: Verdict) -> dict[UUID, str]:
     """Return the mailboxes of which nothing passed: a job of the mailbox itself failed, or several of its messages.
 
-    One message that fails again and again is that message's trouble.
+    One message that fails again and again is that message's trouble, and so is a flood of mail that cannot be parsed.
     """
     passed = {job.mailbox_id for job in verdict.done}
     return {

@@ -36,17 +36,19 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 _BURY = text("""
     WITH buried AS (
-        UPDATE jobs SET state = 'dead', lease_until = NULL, worker = NULL, is_wanted = false, last_error = bad.error
+        UPDATE jobs SET state = 'dead', lease_until = NULL, worker = NULL, is_wanted = false,
+                        last_error = bad.error || CASE WHEN last_error ? 'first'
+                            THEN jsonb_build_object('first', last_error -> 'first') ELSE '{}' END
           FROM unnest(CAST(:ids AS bigint[]), CAST(:errors AS jsonb[])) AS bad(id, error)
          WHERE jobs.id = bad.id AND jobs.state <> 'dead'
         RETURNING jobs.*
     )
     INSERT INTO dead_letters (job_id, org_id, mailbox_id, stage, key, lane, cause, error_class, error_text,
                               error_trace, error_group, attempts, failures, crashes, args, trace_id, queued_at,
-                              place)
+                              place, first_error)
     SELECT id, org_id, mailbox_id, stage, key, lane, last_error ->> 'cause', last_error ->> 'class',
            last_error ->> 'text', last_error ->> 'trace', last_error ->> 'group', attempt, failures, crashes, args,
-           trace_id, created_at, place
+           trace_id, created_at, place, last_error -> 'first'
       FROM buried
 """)
 
@@ -150,6 +152,7 @@ _RESTORE = text("""
                trace_id, queued_at,
                jsonb_build_object('cause', cause, 'class', error_class, 'text', error_text,
                                   'trace', coalesce(error_trace, ''), 'group', error_group)
+                   || CASE WHEN first_error IS NULL THEN '{}' ELSE jsonb_build_object('first', first_error) END
           FROM chosen ORDER BY id DESC
             ON CONFLICT DO NOTHING
         RETURNING id

@@ -69,6 +69,8 @@ class Letter:
     key: str
     lane: Lane
     cause: Cause
+    #: What its first failure said, and when (class, text, at); None when it died of its first.
+    first_error: Mapping[str, str] | None
     error_class: str
     error_text: str
     error_trace: str | None

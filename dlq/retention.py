@@ -6,8 +6,10 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
+from dlq.reading import BY_OCCURRENCE
+
 #: The oldest first, so that a chain of letters of one job goes from its beginning. Kept is what is still under way in
-#: a bulk, and what the history of an open letter begins with.
+#: a bulk, what the history of an open letter begins with, and the discarded letter that says why a mail stands apart.
 _OLD = text("""
     SELECT d.id FROM dead_letters d
      WHERE d.resolution IS NOT NULL AND d.resolved_at < now() - :kept
@@ -16,6 +18,11 @@ _OLD = text("""
                         WHERE i.letter_id = d.id
                           AND (i.state IN ('waiting', 'released')
                                OR (i.again_id IS NOT NULL AND again.resolution IS NULL)))
+       AND NOT (d.resolution = 'discarded' AND d.stage = ANY(CAST(:by_occurrence AS text[]))
+                AND EXISTS (SELECT FROM occurrences o
+                             WHERE o.state = 'quarantined'
+                               AND o.id = CASE WHEN d.stage = ANY(CAST(:by_occurrence AS text[]))
+                                               THEN CAST(d.key AS bigint) END))
      ORDER BY d.resolved_at LIMIT :limit FOR UPDATE OF d SKIP LOCKED
 """)
 _ITEMS = text("DELETE FROM bulk_items WHERE letter_id = ANY(CAST(:ids AS bigint[])) RETURNING bulk_id")
@@ -36,9 +43,9 @@ def forget(connection: Connection, *, kept: timedelta, limit: int = 10_000) -> i
     """Delete up to `limit` letters resolved longer ago than `kept`, the oldest first; return how many.
 
     With them go what was done to them, their places in bulks, and bulks of which no letter is left. An open letter is
-    never forgotten.
+    never forgotten, nor one that was discarded while its mail is still quarantined.
     """
-    old = list(connection.execute(_OLD, {"kept": kept, "limit": limit}).scalars())
+    old = list(connection.execute(_OLD, {"kept": kept, "limit": limit, "by_occurrence": list(BY_OCCURRENCE)}).scalars())
     if not old:
         return 0
     bulks = sorted(set(connection.execute(_ITEMS, {"ids": old}).scalars()))

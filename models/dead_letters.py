@@ -43,6 +43,8 @@ dead_letters = Table(
     Column("key", Text, nullable=False),
     word("lane", Lane),
     word("cause", Cause),
+    #: What its first failure said, and when (class, text, at); NULL when it died of its first.
+    Column("first_error", JSONB),
     Column("error_class", Text, nullable=False),
     Column("error_text", Text, nullable=False),
     #: Where the error was raised, deepest frame last; for engineers.
@@ -69,6 +71,7 @@ dead_letters = Table(
     Index("ix_dead_letters_group", "error_group", "stage", "buried_at"),
     Index("ix_dead_letters_resolved", "resolved_at", postgresql_where=text("resolution IS NOT NULL")),
     Index("ix_dead_letters_trace", "trace_id"),
+    Index(None, "job_id", "id"),
 )
 
 
@@ -129,6 +132,7 @@ bulk_items = Table(
     #: A letter is in one wish at a time.
     Index("uq_bulk_items_going", "letter_id", unique=True, postgresql_where=text("state IN ('waiting', 'released')")),
     Index("ix_bulk_items_going", "bulk_id", "place", postgresql_where=text("state IN ('waiting', 'released')")),
+    Index("ix_bulk_items_released", "bulk_id", postgresql_where=text("state = 'released'")),
     Index(None, "letter_id"),
     Index("ix_bulk_items_again", "again_id", postgresql_where=text("again_id IS NOT NULL")),
 )

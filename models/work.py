@@ -62,5 +62,6 @@ work_orders = Table(
         postgresql_where=text("state IN ('created', 'in_progress')"),
     ),
     Index(None, "ticket_id"),
+    Index(None, "case_id"),
     Index("ix_work_orders_team_open", "team_id", postgresql_where=text("state IN ('created', 'in_progress')")),
 )

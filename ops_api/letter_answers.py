@@ -133,6 +133,9 @@ class LetterAnswer(DeadLetterAnswer):
     lane: Lane
     failures: int
     crashes: int
+    first_error: dict[str, str] | None = Field(
+        description="What its first failure said, and when (class, text, at); null when it died of its first."
+    )
     error_class: str
     error_text: str
     error_trace: str | None
@@ -149,8 +152,10 @@ class LetterAnswer(DeadLetterAnswer):
     @classmethod
     def whole(cls, letter: Letter, kind: object, actions: Sequence[Action], earlier: Sequence[Letter]) -> Self:
         """Return the answer for a letter with what stands around it."""
-        names = ("lane", "failures", "crashes", "error_class", "error_text", "error_trace", "trace_id", "sender",
-                 "occurrence_id", "message_id", "raw_sha256")  # fmt: skip
+        names = (
+            "lane", "failures", "crashes", "first_error", "error_class", "error_text", "error_trace", "trace_id",
+            "sender", "occurrence_id", "message_id", "raw_sha256",
+        )  # fmt: skip
         known = None if kind is None else LetterGroupAnswer.model_validate(kind)
         return cls.of(
             letter,

@@ -103,6 +103,11 @@ class Stage(Generic[Item, Result]):
     promise: Promise = Promise()
 
     @property
+    def reads_mailbox(self) -> bool:
+        """Whether it reads at the provider, so that its failures may be the mailbox's trouble."""
+        return self.by_mailbox or self.by_budget
+
+    @property
     def longest_run(self) -> timedelta:
         """How long a batch may take before somebody is told: 20 leases where others are asked, else 4."""
         return self.lease * (_LEASES_ASKING if self.io else _LEASES)

@@ -113,6 +113,7 @@ def _fields(found: Explained) -> list[tuple[str, object]]:
     return [
         ("mail", _mail(letter)),
         ("why", None if letter.resolution else _ADVICE[letter.cause]),
+        ("at first", _at_first(letter)),
         ("raised at", _raised_at(letter)),
         ("since", f"{clock(letter.buried_at)} ({ago(letter.buried_at, found.now)}), queued {clock(letter.queued_at)}"),
         ("tries", _tries(letter)),
@@ -121,6 +122,14 @@ def _fields(found: Explained) -> list[tuple[str, object]]:
         ("arguments", _json(letter.args) if letter.args else None),
         ("job", f"{letter.job_id}: {letter.stage} {letter.key}, lane {letter.lane}, trace {letter.trace_id}"),
     ]
+
+
+def _at_first(letter: Letter) -> str | None:
+    """Return what its first failure said, when that was something else."""
+    first = letter.first_error
+    if first is None or first["text"] == letter.error_text:
+        return None
+    return line_of(f"{first['class']}: {first['text']} ({clock(datetime.fromisoformat(first['at']))})", 200)
 
 
 def _mail(letter: Letter) -> str | None:

@@ -53,6 +53,10 @@ _WAKE = text("""
         UPDATE dead_letters SET resolution = 'replayed', resolved_at = now(), resolved_by = :actor,
                                 resolved_reason = :reason
           FROM awake WHERE dead_letters.job_id = awake.id AND dead_letters.resolution IS NULL
+        RETURNING dead_letters.id, dead_letters.org_id
+    ), noted AS (
+        INSERT INTO letter_actions (org_id, letter_id, action, actor, reason)
+        SELECT org_id, id, 'replayed', :actor, :reason FROM answered
     )
     SELECT lane FROM awake
 """)

@@ -98,7 +98,10 @@ _GO_ON = text("""
 
 _POSTPONE = text("""
     UPDATE jobs SET state = 'waiting', lease_until = NULL, worker = NULL, is_wanted = false, is_suspect = false,
-                    failures = failures + wait.cost, last_error = coalesce(wait.error, last_error),
+                    failures = failures + wait.cost,
+                    last_error = coalesce(wait.error || jsonb_build_object('first', coalesce(last_error -> 'first',
+                        jsonb_build_object('class', wait.error -> 'class', 'text', wait.error -> 'text', 'at', now()))),
+                        last_error),
                     run_at = now() + make_interval(secs => wait.delay)
       FROM unnest(CAST(:ids AS bigint[]), CAST(:delays AS float8[]), CAST(:costs AS int[]), CAST(:errors AS jsonb[]))
         AS wait(id, delay, cost, error)

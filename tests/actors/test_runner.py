@@ -406,6 +406,15 @@ def test_one_message_that_fails_again_and_again_does_not_pause_its_mailbox(bench
     bench.doing = outcome_of("a", Transient("500"))
     for _ in range(7):
         bench.wake()
+        bench.answer(io=True, by_budget=True)
+    assert state_of_mailbox(bench) == "active"
+
+
+def test_a_flood_of_mail_that_cannot_be_worked_on_does_not_pause_its_mailbox(bench: Bench):
+    put_for_mailbox(bench, "a", "b", "c")
+    bench.doing = lambda _: ValueError("poison")
+    for _ in range(6):
+        bench.wake()
         bench.answer(io=True)
     assert state_of_mailbox(bench) == "active"
 
@@ -415,7 +424,7 @@ def test_batches_of_which_nothing_passes_pause_their_mailbox(bench: Bench):
     bench.doing = lambda _: Transient("503")
     for _ in range(5):
         bench.wake()
-        bench.answer(io=True)
+        bench.answer(io=True, by_budget=True)
     assert state_of_mailbox(bench) == "paused"
 
 

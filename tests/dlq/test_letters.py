@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from dlq import reading
 from dlq.letters import Death, Replayed, bury, describe, discard, replay
 from models.enums import Cause, Lane, OccurrenceState
 from pipeline.runtime import ledger
@@ -52,6 +54,27 @@ def test_a_letter_keeps_everything_needed_to_understand_and_replay_it(db: Databa
     assert (row.trace_id, row.resolution) == (job.trace_id, None)
     assert "raise error" in row.error_trace
     assert rows(db, "SELECT state, lease_until FROM jobs")[0] == ("dead", None)
+
+
+def test_a_letter_keeps_what_its_first_failure_said_too(db: Database):
+    with db.begin() as connection:
+        ledger.put(connection, [emit("1")])
+    for said in ("first", "second"):
+        with db.begin() as connection:
+            (job,) = claimed(connection)
+            error = describe(Transient(said), Cause.EXHAUSTED)
+            ledger.postpone(connection, [ledger.Delay(job, timedelta(0), is_failure=True, error=error)])
+            ledger.promote(connection)
+    with db.begin() as connection:
+        (job,) = claimed(connection)
+        bury(connection, [Death(job, Cause.EXHAUSTED, Transient("last"), by_occurrence=False)])
+        (letter,) = reading.find(connection)
+    assert letter.first_error is not None
+    assert (letter.first_error["text"], letter.first_error["class"], letter.error_text) == (
+        "first",
+        "Transient",
+        "last",
+    )
 
 
 def test_burying_is_undone_with_its_transaction(db: Database):

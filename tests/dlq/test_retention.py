@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from actors.schedules import declared
 from dlq import letters, retention
-from models.enums import BulkAction
+from models.enums import BulkAction, OccurrenceState
 from pipeline.runtime.settings import Settings
 from tests.dlq.pile import Pile
-from tests.factories import rows, value
+from tests.factories import mailbox, occurrence, rows, value
 
 KEPT = timedelta(days=30)
 _TABLES = ("dead_letters", "bulk_items", "bulks", "letter_actions")
@@ -104,3 +104,17 @@ def test_the_routine_forgets_after_the_days_that_the_settings_say_and_never_for_
             tidy.ask(connection)
         assert counts(pile)[0] == left, days
     assert Settings().dead_letters_kept_days == 180
+
+
+def test_a_discarded_letter_is_kept_while_its_mail_stands_quarantined(pile: Pile) -> None:
+    with pile.db.begin() as connection:
+        mailbox_id = mailbox(connection, pile.org_id)
+        one = occurrence(connection, mailbox_id, state=OccurrenceState.QUARANTINED)
+    (letter_id,) = pile.add(1)
+    rows(pile.db, "UPDATE dead_letters SET stage = 'parse', key = :key WHERE id = :id", key=str(one), id=letter_id)
+    with pile.db.begin() as connection:
+        letters.discard(connection, [letter_id], actor="ann", reason="a scanner's blank page")
+    age(pile)
+    assert forget(pile) == 0
+    rows(pile.db, "UPDATE occurrences SET state = 'gone'")
+    assert forget(pile) == 1

@@ -237,10 +237,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     "fence-without-attempt": Mutation(
         "a worker's older attempt passes for its newer one",
         _fence_without_attempt,
-        (
-            "tests/runtime/test_ledger_model.py",
-            "tests/actors/test_runner.py::test_a_result_whose_fence_was_lost_changes_nothing",
-        ),
+        ("tests/runtime/test_ledger_model.py",),
     ),
     "no-sweeper": Mutation("what a dead worker held never comes back", _no_sweeper, (_SIMULATION,), is_quick=True),
     "no-promote": Mutation("what waits is never due", _no_promote, (_SIMULATION,)),

@@ -83,6 +83,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_bulk_items_letter_id"), "bulk_items", ["letter_id"], unique=False)
     op.create_index(
+        "ix_bulk_items_released",
+        "bulk_items",
+        ["bulk_id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'released'"),
+    )
+    op.create_index(
         "uq_bulk_items_going",
         "bulk_items",
         ["letter_id"],
@@ -113,8 +120,10 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_letter_actions_bulk_id_id"), "letter_actions", ["bulk_id", "id"], unique=False)
     op.create_index(op.f("ix_letter_actions_letter_id_id"), "letter_actions", ["letter_id", "id"], unique=False)
+    op.add_column("dead_letters", sa.Column("first_error", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.add_column("dead_letters", sa.Column("place", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.create_index("ix_dead_letters_group", "dead_letters", ["error_group", "stage", "buried_at"], unique=False)
+    op.create_index(op.f("ix_dead_letters_job_id_id"), "dead_letters", ["job_id", "id"], unique=False)
     op.create_index(
         "ix_dead_letters_resolved",
         "dead_letters",
@@ -123,22 +132,27 @@ def upgrade() -> None:
         postgresql_where=sa.text("resolution IS NOT NULL"),
     )
     op.create_index("ix_dead_letters_trace", "dead_letters", ["trace_id"], unique=False)
+    op.create_index(op.f("ix_work_orders_case_id"), "work_orders", ["case_id"], unique=False)
 
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_index(op.f("ix_work_orders_case_id"), table_name="work_orders")
     op.drop_index("ix_dead_letters_trace", table_name="dead_letters")
     op.drop_index(
         "ix_dead_letters_resolved", table_name="dead_letters", postgresql_where=sa.text("resolution IS NOT NULL")
     )
+    op.drop_index(op.f("ix_dead_letters_job_id_id"), table_name="dead_letters")
     op.drop_index("ix_dead_letters_group", table_name="dead_letters")
     op.drop_column("dead_letters", "place")
+    op.drop_column("dead_letters", "first_error")
     op.drop_index(op.f("ix_letter_actions_letter_id_id"), table_name="letter_actions")
     op.drop_index(op.f("ix_letter_actions_bulk_id_id"), table_name="letter_actions")
     op.drop_table("letter_actions")
     op.drop_index(
         "uq_bulk_items_going", table_name="bulk_items", postgresql_where=sa.text("state IN ('waiting', 'released')")
     )
+    op.drop_index("ix_bulk_items_released", table_name="bulk_items", postgresql_where=sa.text("state = 'released'"))
     op.drop_index(op.f("ix_bulk_items_letter_id"), table_name="bulk_items")
     op.drop_index(
         "ix_bulk_items_going", table_name="bulk_items", postgresql_where=sa.text("state IN ('waiting', 'released')")
