@@ -19,10 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
+from deploy.demo.specs import Mail
 from deploy.local.supervisor import Supervisor
-from models.enums import Lane
-from pipeline.runtime import ledger
-from pipeline.runtime.jobs import Emit
 from pipeline.runtime.logs import set_up_logs
 from pipeline.runtime.settings import Settings
 from tests.bench.stand import SECRET, Stand
@@ -30,7 +28,8 @@ from tests.flow.imports import Import
 from tests.worker_process import WorkerProcesses, until
 
 _WORKERS = 2
-_AGAIN = text("SELECT CAST(id AS text) AS key, org_id, mailbox_id FROM occurrences")
+#: Mails delivered for each sample: two full batches.
+_PORTION = 200
 _HELD = text("""
     SELECT j.id, j.attempt FROM jobs j JOIN workers w ON w.number = j.worker
      WHERE j.state = 'running' AND w.pid = :pid
@@ -62,6 +61,7 @@ class Site:
     """Where one measurement works: an import, its workers, and the servers that may be broken."""
 
     mail: Import
+    portions: Iterator[Sequence[Mail]]
     workers: WorkerProcesses
     supervisor: Supervisor
 
@@ -77,12 +77,9 @@ class Site:
         until(lambda: self.one(lively) >= _WORKERS, "the workers to live")
         self.mail.finish(600)
 
-    def ask_again(self) -> None:
-        """Ask for the parsing of everything once more."""
-        with self.mail.db.begin() as connection:
-            found = connection.execute(_AGAIN).all()
-            steps = [Emit("parse", row.key, row.org_id, row.mailbox_id, Lane.REPAIR, 0, "again") for row in found]
-            ledger.put(connection, steps)
+    def deliver_some(self) -> None:
+        """Deliver the next mails: enough for full batches."""
+        self.mail.deliver(next(self.portions))
 
 
 def killed(site: Site, samples: int) -> list[Figure]:
@@ -90,7 +87,7 @@ def killed(site: Site, samples: int) -> list[Figure]:
     seconds: list[float] = []
     for _ in range(samples):
         site.settle_down()
-        site.ask_again()
+        site.deliver_some()
         victim = site.mail.wait_for_holder(site.workers)
         with site.mail.db.begin() as connection:
             held = {row.id: row.attempt for row in connection.execute(_HELD, {"pid": victim.pid})}
@@ -169,7 +166,7 @@ def restarted(site: Site, samples: int) -> list[Figure]:
     seconds = []
     for _ in range(samples):
         site.settle_down()
-        site.ask_again()
+        site.deliver_some()
         site.mail.wait_for_holder(site.workers)
         site.mail.db.close()
         site.supervisor.stop_postgres(immediate=True)
@@ -188,7 +185,7 @@ def stopped(site: Site, samples: int) -> list[Figure]:
     seconds, charged = [], 0
     for _ in range(samples):
         site.settle_down()
-        site.ask_again()
+        site.deliver_some()
         seconds.append(site.workers.terminate(site.mail.wait_for_holder(site.workers), 60))
         charged += site.one(_CHARGED)
     what = f"SIGTERM until the worker is out ({samples} times, the longest)"
@@ -208,7 +205,7 @@ def _site(stand: Stand, mails: int) -> Iterator[Site]:
         mail = Import(bed.db, settings, bed.folder, mails)
         workers = WorkerProcesses(settings, bed.folder)
         try:
-            site = Site(mail, workers, stand.supervisor)
+            site = Site(mail, iter(mail.portions(-(-mails // _PORTION))), workers, stand.supervisor)
             site.settle_down()
             yield site
         finally:
@@ -223,9 +220,8 @@ def measure(stand: Stand, mails: int, samples: int) -> list[Figure]:
         found = emptied(site, quiet)
     with _site(stand, mails) as site:
         found += absent(site, quiet)
-    with _site(stand, mails) as site:
-        site.mail.deliver(site.mail.mails)
-        few = max(2, samples // 8)
+    few = max(2, samples // 8)
+    with _site(stand, _PORTION * (samples + 2 * few)) as site:
         return [*killed(site, samples), *found, *restarted(site, few), *stopped(site, few)]
 
 

@@ -112,7 +112,10 @@ class Crashes:
             until(lambda: child.poll() is not None, f"a death at {point}")
             return
         if self._action is Action.TERMINATE:
-            assert child.wait(GRANTED) == 0, f"no stop in order at {point}"
+            code = child.wait(GRANTED)
+            child.send_signal(signal.SIGUSR1)
+            _comes(lambda: child.poll() is not None, 1.0)
+            assert code == 0, f"no stop in order at {point}: {code}"
             return
         if self._action is Action.STOP:
             rescuer = self._children.follow(Plan(changes=("quick_sweeps",)))

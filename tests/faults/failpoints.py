@@ -251,7 +251,8 @@ class Trigger:
             case Action.STOP:
                 os.kill(os.getpid(), signal.SIGSTOP)
             case Action.TERMINATE:
-                os.kill(os.getpid(), signal.SIGTERM)
+                # To the main thread, as a signal from outside: another thread would take it and wake nobody.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
             case Action.DELAY:
                 time.sleep(self._fate.seconds)
             case Action.RAISE:

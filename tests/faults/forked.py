@@ -6,6 +6,7 @@ for that. What runs in the child is the same: the product, as a plan says (`test
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -104,4 +105,6 @@ def _run(target: Callable[..., None], settings: Settings, words: str, log: str, 
     with open(log, "ab", buffering=0) as output:  # noqa: PTH123 - its descriptor is what counts
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    # Whoever wonders where it hangs sends this, and finds the stacks of all threads in the log.
+    faulthandler.register(signal.SIGUSR1)
     target(settings, Plan.of(words), *arguments)
