@@ -118,7 +118,8 @@ def run(settings: Settings, lanes: Sequence[Lane] = tuple(Lane)) -> None:
         start_http_server(settings.metrics_port, registry=worker.metrics.registry)
     calm_the_collector()
     worker.start()
-    stop.wait()
+    while not stop.wait(1.0):  # the kernel may hand a signal to another thread, which does not wake this one
+        pass
     worker.stop()
 
 

@@ -70,7 +70,8 @@ def _run(data: Path | None) -> None:
         timer = Schedule(db, timedelta(seconds=settings.history_interval_seconds), declared(settings))
         timer.start()
         get_logger().info("schedule.started", seconds=settings.history_interval_seconds)
-        stop.wait()
+        while not stop.wait(1.0):  # the kernel may hand a signal to another thread, which does not wake this one
+            pass
         listener.stop()
         timer.stop()
 

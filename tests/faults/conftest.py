@@ -16,8 +16,9 @@ from models import schema
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
 from tests.conftest import memory
+from tests.faults.forked import forked
 from tests.flow.imports import Import
-from tests.worker_process import WorkerProcesses, worker_processes
+from tests.worker_process import WorkerProcesses
 
 SIZE = 600
 
@@ -49,7 +50,7 @@ def servers(supervisor: Supervisor) -> Endpoints:
 @pytest.fixture
 def workers(settings: Settings, tmp_path: Path) -> Iterator[WorkerProcesses]:
     """Return no workers yet; those that the test starts end with it."""
-    with worker_processes(settings, tmp_path) as found:
+    with forked(settings, tmp_path) as found:
         yield found
 
 
