@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import Popen
 
 from redis import Redis
 from rich.console import Console
@@ -21,6 +22,7 @@ from sqlalchemy import text
 
 from deploy.demo.specs import Mail
 from deploy.local.supervisor import Supervisor
+from models.queries import queue
 from pipeline.runtime.logs import set_up_logs
 from pipeline.runtime.settings import Settings
 from tests.bench.stand import SECRET, Stand
@@ -28,8 +30,8 @@ from tests.flow.imports import Import
 from tests.worker_process import WorkerProcesses, until
 
 _WORKERS = 2
-#: Mails delivered for each sample: two full batches.
-_PORTION = 200
+#: Mails delivered for each sample: two full batches. Of every second sample the worker holds a good part of one.
+_PORTION, _BATCH = 200, 20
 _HELD = text("""
     SELECT j.id, j.attempt FROM jobs j JOIN workers w ON w.number = j.worker
      WHERE j.state = 'running' AND w.pid = :pid
@@ -73,9 +75,22 @@ class Site:
     def settle_down(self) -> None:
         """Have all workers running and nothing left to do."""
         self.workers.keep(_WORKERS)
-        lively = text("SELECT count(*) FROM workers WHERE seen_at > now() - interval '2 seconds'")
-        until(lambda: self.one(lively) >= _WORKERS, "the workers to live")
+        until(lambda: len(self.living()) >= _WORKERS, "the workers to live")
         self.mail.finish(600)
+
+    def living(self) -> list[queue.LiveWorker]:
+        """Return the workers that hold their proof of life: a killed one was seen a moment ago, too."""
+        with self.mail.db.begin() as connection:
+            return list(queue.live_workers(connection))
+
+    def holder(self, jobs: int) -> Popen[bytes]:
+        """Deliver mail until a worker holds at least so many jobs; return it."""
+        while True:
+            if not self.mail.pending():
+                self.deliver_some()
+            for child in self.workers.running():
+                if self.mail.held_by(child.pid) >= jobs:
+                    return child
 
     def deliver_some(self) -> None:
         """Deliver the next mails: enough for full batches."""
@@ -85,10 +100,9 @@ class Site:
 def killed(site: Site, samples: int) -> list[Figure]:
     """Kill a worker that holds jobs; measure until each of them is in another's hands."""
     seconds: list[float] = []
-    for _ in range(samples):
+    for number in range(samples):
         site.settle_down()
-        site.deliver_some()
-        victim = site.mail.wait_for_holder(site.workers)
+        victim = site.holder(_BATCH if number % 2 else 1)
         with site.mail.db.begin() as connection:
             held = {row.id: row.attempt for row in connection.execute(_HELD, {"pid": victim.pid})}
         site.workers.kill(victim)
@@ -221,7 +235,7 @@ def measure(stand: Stand, mails: int, samples: int) -> list[Figure]:
     with _site(stand, mails) as site:
         found += absent(site, quiet)
     few = max(2, samples // 8)
-    with _site(stand, _PORTION * (samples + 2 * few)) as site:
+    with _site(stand, _PORTION * (2 * samples + 2 * few)) as site:
         return [*killed(site, samples), *found, *restarted(site, few), *stopped(site, few)]
 
 
