@@ -44,6 +44,8 @@ Items = Mapping[int, Any]
 Outcomes = Mapping[int, Any]
 #: So long suspects may follow each other while others wait for the process.
 _SUSPECTS_SECONDS = 0.5
+#: So often suspects are tried in a line that always has others.
+_THEIR_TURN_SECONDS = 2.0
 
 
 class UndeclaredEmit(Exception):
@@ -78,31 +80,34 @@ class Runner:
     def __init__(self, stages: Mapping[str, AnyStage], around: Surroundings) -> None:
         self._stages, self._around = stages, around
         self._turnstile = Turnstile()
+        #: When suspects of a line were tried last.
+        self._tried_at: dict[Line, float] = {}
         self._log = get_logger()
 
     def answer(self, line: Line) -> int:
         """Claim one batch of a line, run it and settle it; return how many rows were claimed.
 
-        A suspect, whose process died before, has this process for itself. A dead batch leaves many of them, so that
-        some follow each other without a doorbell in between.
+        A suspect, whose process died before, has this process for itself: when nothing else is in the line, and now
+        and then while there is. A dead batch leaves many of them, so some follow each other without a doorbell.
         """
         with self._turnstile.together():
             claimed, has_suspects = self._answer(line, suspects=False)
-        if claimed or not has_suspects:
-            return claimed
-        began, total = time.monotonic(), 0
-        while has_suspects and time.monotonic() - began < _SUSPECTS_SECONDS and not self._around.is_stopping():
+        return claimed + self._answer_suspects(line) if has_suspects else claimed
+
+    def _answer_suspects(self, line: Line) -> int:
+        began, total, claimed, has_suspects = time.monotonic(), 0, 1, True
+        while claimed and has_suspects and not self._around.is_stopping():
+            if time.monotonic() - began > _SUSPECTS_SECONDS:
+                self._around.ring({line})
+                break
             with self._turnstile.alone():
                 claimed, has_suspects = self._answer(line, suspects=True)
             total += claimed
-            if not claimed:
-                break
-        if has_suspects:
-            self._around.ring({line})
+        self._tried_at[line] = time.monotonic()
         return total
 
     def _answer(self, line: Line, *, suspects: bool) -> tuple[int, bool]:
-        """Return how many rows were claimed and run, and whether suspects are left in an otherwise empty line."""
+        """Return how many rows were claimed and run, and whether there are suspects that should be tried now."""
         stage, around = self._stages[line.stage], self._around
         started_at, cpu = time.monotonic(), time.thread_time()
         with around.db.begin() as connection:
@@ -114,7 +119,7 @@ class Runner:
                 lease=stage.lease,
                 suspects=suspects,
             )
-            has_suspects = (suspects or not jobs) and ledger.has_suspects(connection, line)
+            has_suspects = (suspects or not jobs or self._is_their_turn(line)) and ledger.has_suspects(connection, line)
         if not jobs:
             return 0, has_suspects
         if len(jobs) >= stage.batch:
@@ -129,6 +134,10 @@ class Runner:
         around.metrics.seconds.labels(stage.name).observe(time.monotonic() - started_at)
         around.metrics.cpu.labels(stage.name).inc(time.thread_time() - cpu)
         return len(jobs), has_suspects
+
+    def _is_their_turn(self, line: Line) -> bool:
+        """Say whether suspects have waited long enough behind others: a long backlog must not keep them for hours."""
+        return time.monotonic() - self._tried_at.setdefault(line, time.monotonic()) > _THEIR_TURN_SECONDS
 
     def _follow(self, jobs: Sequence[Job]) -> set[Line]:
         """Let go what comes after a batch, so that its mailboxes' budgets never wait for a sweep."""

@@ -64,6 +64,7 @@ jobs = Table(
     ),
     CheckConstraint("length(key) <= 200", name="key_length"),
     Index("ix_jobs_ready", "stage", "lane", "place", "id", postgresql_where=text("state = 'ready'")),
+    Index("ix_jobs_suspects", "stage", "lane", "id", postgresql_where=text("state = 'ready' AND is_suspect")),
     Index("ix_jobs_waiting", "run_at", postgresql_where=text("state = 'waiting'")),
     Index("ix_jobs_leased", "lease_until", postgresql_where=text("state = 'running'")),
     Index("ix_jobs_held", "mailbox_id", "lane", "place", "id", postgresql_where=text("state = 'held'")),

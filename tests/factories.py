@@ -169,8 +169,11 @@ def claimed(
     batch: int = 100,
     lease: timedelta = timedelta(hours=1),
 ) -> list[Job]:
-    """Claim from one line; a negative `lease` makes one that is over at once."""
-    return ledger.claim(connection, Line(stage, lane), batch=batch, worker=worker, lease=lease)
+    """Claim from one line, suspects when nothing else is there; a negative `lease` makes one that is over at once."""
+    line = Line(stage, lane)
+    return ledger.claim(connection, line, batch=batch, worker=worker, lease=lease) or ledger.claim(
+        connection, line, batch=batch, worker=worker, lease=lease, suspects=True
+    )
 
 
 def asset(connection: Connection, org_id: UUID, tag: str = "AUS_0123", *, kind: str = "", zone: str = "") -> UUID:

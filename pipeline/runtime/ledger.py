@@ -57,27 +57,38 @@ _PUT = text("""
     RETURNING stage, lane, state
 """)
 
-_CLAIM = text(f"""
-    WITH picked AS (
-        SELECT id, is_suspect, company > :group AS is_of_many FROM jobs
-         WHERE stage = :stage AND lane = :lane AND state = 'ready' AND (:suspects OR NOT is_suspect)
-         ORDER BY place, id LIMIT :batch FOR UPDATE SKIP LOCKED
-    ), suspects AS (
-        SELECT id, is_of_many, first_value(is_of_many) OVER by_age AS are_of_many, row_number() OVER by_age AS number
-          FROM picked
-         WHERE is_suspect AND NOT EXISTS (SELECT FROM picked WHERE NOT is_suspect)
-        WINDOW by_age AS (ORDER BY id)
-    ), chosen AS (
-        SELECT id FROM picked WHERE NOT is_suspect
-        UNION ALL
-        SELECT id FROM suspects WHERE number = 1 OR (are_of_many AND is_of_many AND number <= :group)
-    )
+_TAKE = f"""
     UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = :worker, is_wanted = false,
                     company = (SELECT count(*) FROM chosen), lease_until = now() + make_interval(secs => :lease)
       FROM chosen WHERE jobs.id = chosen.id
     RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))},
               CAST(extract(epoch FROM now() - jobs.run_at) AS float8) AS waited
-""")  # noqa: S608 - column names from above
+"""  # noqa: S608 - column names from above
+
+_CLAIM = text(f"""
+    WITH chosen AS (
+        SELECT id FROM jobs
+         WHERE stage = :stage AND lane = :lane AND state = 'ready' AND NOT is_suspect
+         ORDER BY place, id LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+    {_TAKE}
+""")  # noqa: S608 - as above
+
+#: The oldest decides: of a large batch its like come with it, else it comes alone.
+_CLAIM_SUSPECTS = text(f"""
+    WITH picked AS (
+        SELECT id, company > :group AS is_of_many FROM jobs
+         WHERE stage = :stage AND lane = :lane AND state = 'ready' AND is_suspect
+         ORDER BY id LIMIT :group FOR UPDATE SKIP LOCKED
+    ), ranked AS (
+        SELECT id, is_of_many AND bool_and(is_of_many) OVER (ORDER BY id) AS is_together,
+               row_number() OVER (ORDER BY id) AS number
+          FROM picked
+    ), chosen AS (
+        SELECT id FROM ranked WHERE number = 1 OR is_together
+    )
+    {_TAKE}
+""")  # noqa: S608 - as above
 
 #: A key-share lock keeps claimers and sweepers out, which skip locked rows, and lets `put` say "once more" without
 #: waiting: it would wait for a transaction that may be waiting for the tickets its own holds.
@@ -256,25 +267,17 @@ def put(connection: Connection, emits: Sequence[Emit]) -> set[Line]:
 
 
 def claim(
-    connection: Connection, line: Line, *, batch: int, worker: int, lease: timedelta, suspects: bool = True
+    connection: Connection, line: Line, *, batch: int, worker: int, lease: timedelta, suspects: bool = False
 ) -> list[Job]:
-    """Take up to `batch` due rows of a line, else suspects: some of a large batch that died, or one of a small one.
+    """Take up to `batch` due rows of a line; or of its `suspects` some of a large batch that died, or a single one.
 
-    Whoever runs suspects runs nothing beside them in the same process: a death must accuse nobody else. Without
-    `suspects` none are taken.
+    Whoever runs suspects runs nothing beside them in the same process: a death must accuse nobody else.
     """
-    rows = connection.execute(
-        _CLAIM,
-        {
-            "stage": line.stage,
-            "lane": line.lane.value,
-            "batch": batch,
-            "worker": worker,
-            "lease": lease.total_seconds(),
-            "suspects": suspects,
-            "group": SUSPECTS,
-        },
-    )
+    values = {"stage": line.stage, "lane": line.lane.value, "worker": worker, "lease": lease.total_seconds()}
+    if suspects:
+        rows = connection.execute(_CLAIM_SUSPECTS, values | {"group": min(batch, SUSPECTS)})
+    else:
+        rows = connection.execute(_CLAIM, values | {"batch": batch})
     return sorted(_jobs(rows), key=lambda job: (job.place, job.job_id))
 
 

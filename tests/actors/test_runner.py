@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
+from actors import runner
 from models.enums import Lane
 from pipeline.core.moments import Moment
 from pipeline.runtime import ledger
@@ -426,6 +427,22 @@ def test_batches_of_which_nothing_passes_pause_their_mailbox(bench: Bench):
         bench.wake()
         bench.answer(io=True, by_budget=True)
     assert state_of_mailbox(bench) == "paused"
+
+
+def test_suspects_have_their_turn_in_a_line_that_always_has_others(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runner, "_THEIR_TURN_SECONDS", -1.0)
+    bench.put("suspect")
+    rows(bench.db, "UPDATE jobs SET is_suspect = true")
+    for number in range(3):
+        bench.put(f"new {number}")
+    assert bench.answer() == 4
+    assert bench.worked[-1] == ["suspect"]
+    monkeypatch.setattr(runner, "_THEIR_TURN_SECONDS", 3600.0)
+    bench.put("another")
+    rows(bench.db, "UPDATE jobs SET is_suspect = true")
+    bench.put("new")
+    assert bench.answer() == 1
+    assert bench.jobs == {"another": "ready"}
 
 
 def test_suspects_follow_each_other_alone_and_without_a_doorbell_in_between(bench: Bench):

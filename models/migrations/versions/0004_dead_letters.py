@@ -132,12 +132,20 @@ def upgrade() -> None:
         postgresql_where=sa.text("resolution IS NOT NULL"),
     )
     op.create_index("ix_dead_letters_trace", "dead_letters", ["trace_id"], unique=False)
+    op.create_index(
+        "ix_jobs_suspects",
+        "jobs",
+        ["stage", "lane", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'ready' AND is_suspect"),
+    )
     op.create_index(op.f("ix_work_orders_case_id"), "work_orders", ["case_id"], unique=False)
 
 
 def downgrade() -> None:
     """Take back."""
     op.drop_index(op.f("ix_work_orders_case_id"), table_name="work_orders")
+    op.drop_index("ix_jobs_suspects", table_name="jobs", postgresql_where=sa.text("state = 'ready' AND is_suspect"))
     op.drop_index("ix_dead_letters_trace", table_name="dead_letters")
     op.drop_index(
         "ix_dead_letters_resolved", table_name="dead_letters", postgresql_where=sa.text("resolution IS NOT NULL")
