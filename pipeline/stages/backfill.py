@@ -42,10 +42,18 @@ _MOVE = text("""
      WHERE backfill_id = :id AND number = :number AND state = 'open' AND cursor IS NOT DISTINCT FROM :from_cursor
     RETURNING pages, listed
 """)
+#: What was listed of the window is listed again, and counts once.
 _RESTART = text("""
-    UPDATE backfill_windows SET cursor = NULL, pages = 0, listed = 0, restarts = restarts + 1, after_at = :after,
-                                started_at = now() + :pause
-     WHERE backfill_id = :id AND number = :number AND state = 'open' AND cursor IS NOT DISTINCT FROM :from_cursor
+    WITH so_far AS (
+        SELECT backfill_id, number, listed FROM backfill_windows
+         WHERE backfill_id = :id AND number = :number AND state = 'open' AND cursor IS NOT DISTINCT FROM :from_cursor
+           FOR UPDATE
+    ), again AS (
+        UPDATE backfill_windows w SET cursor = NULL, pages = 0, listed = 0, restarts = restarts + 1, after_at = :after,
+                                      started_at = now() + :pause
+          FROM so_far WHERE w.backfill_id = so_far.backfill_id AND w.number = so_far.number
+    )
+    UPDATE backfills SET listed = backfills.listed - so_far.listed FROM so_far WHERE id = so_far.backfill_id
 """)
 _COUNT = text("""
     UPDATE backfills SET listed = listed + :listed, fresh = fresh + :fresh, estimate = coalesce(:estimate, estimate)

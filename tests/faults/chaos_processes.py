@@ -202,7 +202,7 @@ class Crew:
         return [
             f"{process.role} ended with {process.ended} when asked to stop: {_last(process.log)}"
             for process in self._mother.all
-            if process.is_expected and process.ended not in (None, 0, -signal.SIGKILL)
+            if process.is_expected and process.ended not in (None, 0, -signal.SIGKILL) and not _had_not_begun(process)
         ]
 
     def _wake(self, process: Process) -> None:
@@ -230,6 +230,11 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 def _died_of_mail(process: Process) -> bool:
     return process.role == "worker" and process.ended == 1 and b"Traceback" not in _tail(process.log)
+
+
+def _had_not_begun(process: Process) -> bool:
+    """Say whether a process was asked to stop before its first line: the signal ends it as any program, holding nothing."""
+    return process.ended == -signal.SIGTERM and not _tail(process.log)
 
 
 def _last(log: Path) -> str:

@@ -102,12 +102,17 @@ def test_a_page_token_that_expired_starts_the_listing_again_and_loses_nothing(wo
     world.source.pages = {None: Page(ids("c", "b"), "page 2"), "page 2": PageExpired("token")}
     step(world)
     assert step(world).next == [("backfill", str(world.mailbox_id))]
-    assert standing(world)[:3] == ("running", None, 2)
+    assert standing(world)[:3] == ("running", None, 0)
     world.source.pages["page 2"] = Page(ids("a"), None)
     assert [stage for stage, _ in step(world).next] == ["backfill"]
     step(world)
     assert world.value("SELECT count(*) FROM occurrences") == 3
     assert standing(world)[0] == "done"
+    (row,) = world.rows(
+        "SELECT b.listed, sum(w.listed) AS of_windows FROM backfills b JOIN backfill_windows w ON w.backfill_id = b.id"
+        " GROUP BY b.id"
+    )
+    assert row.listed == row.of_windows, "an id that is listed again counts once"
 
 
 def test_listing_a_mailbox_again_finds_nothing_new(world: World):
