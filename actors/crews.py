@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 from dramatiq import Worker
 
 from actors.broker import declare, make_broker
+from actors.deadlines import deadline
 from actors.doorbells import Poll, Silence, nothing
 from models.enums import Lane
 from pipeline.ports import Clock
@@ -63,10 +64,16 @@ class Crews:
             self._clock.wait(_BOOT_POLL)
 
     def stop(self, timeout: timedelta) -> None:
-        """Let what runs finish, all crews at once; gives up waiting after `timeout`."""
-        milliseconds = int(timeout.total_seconds() * 1000)
-        with ThreadPoolExecutor(len(self._workers), thread_name_prefix="stop") as pool:
-            for stopped in [pool.submit(worker.stop, timeout=milliseconds) for worker in self._workers]:
-                stopped.result()
+        """Let what runs finish, all crews at once; gives up waiting after `timeout`, whatever still goes on."""
+        left = deadline(self._clock, timeout)
+        milliseconds = {"timeout": int(timeout.total_seconds() * 1000)}
+        stops = [
+            threading.Thread(target=worker.stop, kwargs=milliseconds, name="stop", daemon=True)
+            for worker in self._workers
+        ]
+        for thread in stops:
+            thread.start()
+        for thread in stops:  # the library waits so long for its threads, and then as long for their consumers
+            thread.join(left().total_seconds())
         for worker in self._workers:
             worker.broker.close()

@@ -6,14 +6,18 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+from psycopg.errors import QueryCanceled
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
+from actors.deadlines import Left
+from actors.verdicts import short
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database, is_passing
 from pipeline.runtime.errors import UserError
@@ -25,6 +29,8 @@ from pipeline.runtime.logs import get_logger
 _PULSE = timedelta(seconds=1)
 #: Whoever is started while the database starts, or recovers, waits so long for it; less than a stop may take.
 _PATIENCE, _PAUSE = timedelta(seconds=20), timedelta(milliseconds=250)
+#: Giving back: with nobody waiting, at least, and for the answer of a server that ends a statement in time.
+_UNHURRIED, _LEAST, _GRACE = timedelta(seconds=20), timedelta(milliseconds=100), timedelta(milliseconds=500)
 _Found = TypeVar("_Found")
 
 _REGISTER = text("""
@@ -33,6 +39,10 @@ _REGISTER = text("""
 """)
 _SEEN = text("UPDATE workers SET seen_at = now() WHERE number = :number")
 _LOCK = text(f"SELECT pg_advisory_lock({WORKER_LOCK}, :number)")
+_HURRY = text("""
+    SELECT set_config('lock_timeout', CAST(CAST(:left AS int) AS text), true),
+           set_config('statement_timeout', CAST(CAST(:left AS int) AS text), true)
+""")
 _FORGET = text("DELETE FROM workers WHERE number = :number OR seen_at < now() - interval '1 day'")
 
 
@@ -54,22 +64,23 @@ class Holdings:
         self._patiently(self._take_lock)
         self._thread.start()
 
-    def stop(self) -> set[ledger.Line]:
+    def stop(self, left: Left = lambda: _UNHURRIED) -> set[ledger.Line]:
         """Give back every job still held, uncharged, and let go of the lock; return the lines to ring.
 
-        With the database away nothing is given back: sweepers take it, as from a worker that died.
+        With the database away or silent, or the jobs locked for longer than is `left`, nothing is given back: sweepers
+        take it, as from a worker that died.
         """
         self._stop.set()
-        self._thread.join(timeout=10)
+        self._thread.join(left().total_seconds() / 2)  # it may wait for the same lock: giving back comes first
+        given: Future[set[ledger.Line]] = Future()
+        threading.Thread(target=self._settle, args=(given, left), name="giving-back", daemon=True).start()
         try:
-            lines = self._give_back()
-        except SQLAlchemyError as error:
-            if not is_passing(error):
+            lines = given.result((left() + _GRACE).total_seconds())
+        except (SQLAlchemyError, TimeoutError) as error:
+            if not _is_left_to_others(error):
                 raise
             # Nobody is told, but the lock goes with this process, and whoever sweeps finds what it held.
-            self._log.warning(
-                "worker.gave_nothing_back", error=str(getattr(error, "orig", error)).splitlines()[0][:200]
-            )
+            self._log.warning("worker.gave_nothing_back", error=short(error))
             lines = set()
         self._drop_lock()
         return lines
@@ -86,9 +97,18 @@ class Holdings:
                 for job in jobs:
                     self._jobs.pop(job.job_id, None)
 
-    def _give_back(self) -> set[ledger.Line]:
+    def _settle(self, given: Future[set[ledger.Line]], left: Left) -> None:
+        """Give back in a thread that may be left behind: a server that says nothing keeps its caller for long."""
+        try:
+            given.set_result(self._give_back(left))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
+            given.set_exception(error)
+
+    def _give_back(self, left: Left) -> set[ledger.Line]:
         with self._db.begin() as connection:
+            _hurry(connection, left)
             lines = ledger.release(connection, self.worker)
+            _hurry(connection, left)
             connection.execute(_FORGET, {"number": self.worker})
             return lines
 
@@ -162,3 +182,15 @@ class Holdings:
                 connection.close()
             except SQLAlchemyError as error:
                 self._log.debug("worker.lock_connection_gone", error=type(error).__name__)
+
+
+def _is_left_to_others(error: Exception) -> bool:
+    """Say whether what a worker holds may be left to sweepers: the database is away, silent or locked."""
+    return (
+        isinstance(error, TimeoutError) or is_passing(error) or isinstance(getattr(error, "orig", None), QueryCanceled)
+    )
+
+
+def _hurry(connection: Connection, left: Left) -> None:
+    """Let the next statement take what is left of the time; none would mean for ever."""
+    connection.execute(_HURRY, {"left": max(left(), _LEAST) // timedelta(milliseconds=1)})

@@ -90,14 +90,22 @@ class Idlers:
         """Begin in a thread of its own."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End within about a second; a wait under way is left to end by itself, and has no effect any more."""
+    def end(self) -> None:
+        """Begin no other wait; returns at once."""
         self._stop.set()
-        self._thread.join(timeout=10)
+
+    def stop(self, timeout: timedelta = timedelta(seconds=10)) -> None:
+        """End within about a second, or `timeout` when the database hangs.
+
+        A wait under way is left to end by itself, and has no effect any more.
+        """
+        self.end()
+        until = time.monotonic() + timeout.total_seconds()
+        self._thread.join(timeout.total_seconds())
         waiters = list(self._waiters.values())
         for waiter in waiters:
             waiter.stop.set()
-        deadline = time.monotonic() + _PATIENCE.total_seconds()
+        deadline = min(until, time.monotonic() + _PATIENCE.total_seconds())
         for waiter in waiters:
             if waiter.thread is not None:
                 waiter.thread.join(timeout=max(0.0, deadline - time.monotonic()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
@@ -29,6 +30,7 @@ _BREATH = timedelta(milliseconds=200)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
 #: Stopping waits this long for a pull under way; what it held comes again to somebody else.
 _PATIENCE, _NUDGE = timedelta(seconds=1), timedelta(milliseconds=50)
+_LONGEST_STOP = timedelta(seconds=11)
 
 
 class Subscription(Protocol):
@@ -60,10 +62,15 @@ class Puller:
         """Begin in a thread of its own."""
         self._thread.start()
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Begin no other pull, and cut off one that waits; returns at once."""
+        self._stop.set()
+        self._subscription.interrupt()
+
+    def stop(self, timeout: timedelta = _PATIENCE) -> None:
         """End within about a second; a pull that waits is cut off."""
         self._stop.set()
-        for _ in range(_PATIENCE // _NUDGE):
+        for _ in range(min(timeout, _PATIENCE) // _NUDGE):
             self._subscription.interrupt()
             self._thread.join(timeout=_NUDGE.total_seconds())
             if not self._thread.is_alive():
@@ -115,8 +122,15 @@ class Listener:
             self._puller.start()
         self._idlers.start()
 
-    def stop(self) -> None:
-        """Stop listening within two seconds or so."""
+    def end(self) -> None:
+        """Begin to listen to nothing else; returns at once."""
         if self._puller is not None:
-            self._puller.stop()
-        self._idlers.stop()
+            self._puller.end()
+        self._idlers.end()
+
+    def stop(self, timeout: timedelta = _LONGEST_STOP) -> None:
+        """Stop listening within two seconds or so, or `timeout` when the database hangs."""
+        began = time.monotonic()
+        if self._puller is not None:
+            self._puller.stop(timeout)
+        self._idlers.stop(max(timeout - timedelta(seconds=time.monotonic() - began), timedelta(0)))

@@ -52,10 +52,14 @@ class Schedule:
         """Begin in a thread of its own."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End after the round under way."""
+    def end(self) -> None:
+        """Begin no other round; returns at once."""
         self._stop.set()
-        self._thread.join(timeout=10)
+
+    def stop(self, timeout: timedelta = timedelta(seconds=10)) -> None:
+        """End after the round under way; gives up waiting for it after `timeout`."""
+        self.end()
+        self._thread.join(timeout.total_seconds())
 
     def tick(self) -> None:
         """Poll and take what is due; trouble with one thing is logged, and the others go on."""

@@ -58,10 +58,14 @@ class Sweeper:
         """Begin to sweep in a thread of its own."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End after the sweep under way."""
+    def end(self) -> None:
+        """Begin no other sweep; returns at once."""
         self._stop.set()
-        self._thread.join(timeout=30)
+
+    def stop(self, timeout: timedelta = timedelta(seconds=30)) -> None:
+        """End after the sweep under way; gives up waiting for it after `timeout`."""
+        self.end()
+        self._thread.join(timeout.total_seconds())
 
     def sweep(self) -> set[Line]:
         """Reclaim, promote, resume, then let go; return the lines that have ready rows."""

@@ -13,6 +13,7 @@ from prometheus_client import start_http_server
 
 from actors.broker import Bells, make_broker
 from actors.crews import CREWS, THREADS, Crews
+from actors.deadlines import deadline
 from actors.doorbells import Polling
 from actors.holdings import Holdings
 from actors.listener import Listener
@@ -33,7 +34,7 @@ from pipeline.runtime.settings import Settings
 from pipeline.table import STAGES
 
 #: What is still running by then goes back to the ledger; whoever stops us may lose patience after 30 s.
-_SHUTDOWN = timedelta(seconds=18)
+_SHUTDOWN, _OUT = timedelta(seconds=18), timedelta(seconds=28)
 #: Connections beside those of the answering threads: meters, leases, sweeps, slots of schedules, listening.
 _MORE_CONNECTIONS = 8
 
@@ -83,13 +84,19 @@ class WorkerProcess:
         self._log.info("worker.started", number=self._holdings.worker)
 
     def stop(self) -> None:
-        """Finish what runs, give back the rest uncharged, and let go of everything."""
+        """Finish what runs, give back the rest uncharged, and let go of everything; within 28 seconds or so.
+
+        All are told before anybody is waited for. Those that hold nothing, and that a lock may keep, come last.
+        """
+        left = deadline(self._ports.clock, _OUT)
         self._stopping.set()
-        self._listener.stop()
-        self._schedule.stop()
-        self._sweeper.stop()
-        self._crews.stop(_SHUTDOWN)
-        self._bells.ring(self._holdings.stop())
+        helpers = (self._listener, self._schedule, self._sweeper)
+        for helper in helpers:
+            helper.end()
+        self._crews.stop(min(_SHUTDOWN, left()))
+        self._bells.ring(self._holdings.stop(left))
+        for helper in helpers:
+            helper.stop(left())
         self._ports.sources.close()
         self._ports.senders.close()
         self._ports.parser.close()

@@ -21,8 +21,9 @@ from dlq.bulks import ITSELF, NOT_OPEN
 from pipeline.runtime.ledger import Line
 from pipeline.runtime.locks import BULK_TICK
 
-#: All bulks have at most so many letters on their way. Those without a pace have few that a worker could take now: one
-#: batch, that keeps one worker busy for part of a tick, so that another is free for live mail.
+#: A bulk has at most so many letters on their way, whatever others do. Those without a pace have few together that a
+#: worker could take now: one batch, that keeps one worker busy for part of a tick, so that another is free for live
+#: mail.
 ON_THEIR_WAY, IN_LINE = 2_000, 50
 #: Among so many of its next waiting letters a bulk looks for those that may go.
 _SIGHT = 2_000
@@ -84,9 +85,8 @@ _JUDGE = text("""
         SELECT DISTINCT bulk_id, order_key FROM ended WHERE state = 'failed' AND order_key IS NOT NULL
     )
     UPDATE bulk_items SET state = 'skipped', ended_at = now(), note = 'an earlier one of its ticket failed again'
-      FROM broken
-     WHERE bulk_items.bulk_id = broken.bulk_id AND bulk_items.order_key = broken.order_key
-       AND bulk_items.state = 'waiting'
+     WHERE EXISTS (SELECT FROM broken) AND bulk_id = ANY(CAST(:bulks AS bigint[])) AND state = 'waiting'
+       AND ((bulk_id, order_key) IN (SELECT bulk_id, order_key FROM broken)) IS TRUE
 """)
 #: The allowance holds what one second brings, and at least one letter: what a pause of all sweepers saved up is lost.
 _GO_ON = text("""
@@ -114,7 +114,8 @@ _GO_ON = text("""
                          ended_because = CASE WHEN next.state = 'stopped' THEN
                              next.failed || ' of ' || next.passed + next.failed
                              || CASE WHEN bulks.state = 'canary' THEN ' canaries' ELSE '' END || ' failed again: '
-                             || (SELECT i.note FROM bulk_items i WHERE i.bulk_id = next.id AND i.state = 'failed'
+                             || (SELECT regexp_replace(i.note, '^failed once more: ', '') FROM bulk_items i
+                                  WHERE i.bulk_id = next.id AND i.state = 'failed'
                                   ORDER BY i.ended_at DESC, i.place LIMIT 1) END
           FROM next WHERE bulks.id = next.id
         RETURNING bulks.id, bulks.org_id, bulks.total, bulks.state, bulks.ended_because, bulks.actor, bulks.reason,
@@ -137,15 +138,17 @@ _GO_ON = text("""
 """)
 #: For those that are over, only the pause counts.
 _REST = text("UPDATE bulks SET topped_up_at = now() WHERE id = ANY(CAST(:bulks AS bigint[])) AND finished_at < now()")
-#: Of a ticket one letter is on its way at a time, whatever bulk it is of. What waits for a budget or for a person
-#: burdens nobody.
+#: Of a ticket one letter is on its way at a time, whatever bulk it is of. What waits for a budget, for a person or for
+#: the end of its mailbox's pause (it failed at nothing) burdens nobody; what failed and comes back, its own bulk alone.
 _NEXT = text("""
     WITH let_go AS (
-        SELECT order_key, job_id FROM bulk_items WHERE state = 'released'
+        SELECT bulk_id, order_key, job_id FROM bulk_items WHERE state = 'released'
     ), burden AS (
-        SELECT count(*) AS on_their_way, count(*) FILTER (WHERE j.state <> 'waiting') AS in_line
-          FROM let_go JOIN jobs j ON j.id = let_go.job_id
-         WHERE j.state IN ('ready', 'running', 'waiting')
+        SELECT let_go.bulk_id, count(*) AS on_their_way, count(*) FILTER (WHERE j.state <> 'waiting') AS in_line
+          FROM let_go
+         CROSS JOIN LATERAL (SELECT state, failures FROM jobs WHERE jobs.id = let_go.job_id LIMIT 1) AS j
+         WHERE j.state IN ('ready', 'running') OR j.state = 'waiting' AND j.failures > 0
+         GROUP BY let_go.bulk_id
     ), ahead AS (
         SELECT b.id AS bulk_id, b.most, b.has_pace, w.place, w.letter_id, w.order_key,
                w.order_key IS NULL OR row_number() OVER (PARTITION BY b.id, w.order_key ORDER BY w.place) = 1
@@ -157,15 +160,17 @@ _NEXT = text("""
         SELECT *, row_number() OVER (PARTITION BY bulk_id ORDER BY place) AS number
           FROM ahead
          WHERE is_first
-           AND NOT EXISTS (SELECT FROM let_go WHERE let_go.order_key = ahead.order_key)
+           AND (order_key IS NULL OR order_key NOT IN (SELECT order_key FROM let_go WHERE order_key IS NOT NULL))
     ), paid AS (
         SELECT *, row_number() OVER (ORDER BY number, bulk_id) AS turn,
                order_key IS NULL OR row_number() OVER (PARTITION BY order_key ORDER BY number, bulk_id) = 1 AS is_alone
-          FROM free WHERE number <= most
+          FROM free
+         WHERE number <= most
+           AND number <= :on_their_way - coalesce((SELECT b.on_their_way FROM burden b
+                                                    WHERE b.bulk_id = free.bulk_id), 0)
     )
-    SELECT bulk_id, place, letter_id FROM paid, burden
-     WHERE is_alone AND turn <= :on_their_way - burden.on_their_way
-       AND (has_pace OR turn <= :in_line - burden.in_line)
+    SELECT bulk_id, place, letter_id FROM paid
+     WHERE is_alone AND (has_pace OR turn <= :in_line - (SELECT coalesce(sum(in_line), 0) FROM burden))
      ORDER BY turn
 """)
 _LET_GO = text("""

@@ -24,7 +24,7 @@ _BULKS = text("""
     SELECT shown.*, progress.*,
            CAST(extract(epoch FROM now() - shown.created_at) AS float8) AS age
       FROM shown CROSS JOIN LATERAL (
-           SELECT count(*) FILTER (WHERE i.state = 'waiting') AS waiting,
+           SELECT count(*) AS kept, count(*) FILTER (WHERE i.state = 'waiting') AS waiting,
                   count(*) FILTER (WHERE i.state = 'released') AS released,
                   count(*) FILTER (WHERE i.state = 'passed') AS passed,
                   count(*) FILTER (WHERE i.state = 'failed') AS failed,
@@ -38,8 +38,9 @@ _BULKS = text("""
 class Bulk:
     """A wish about many letters: the numbers are letters, and add up to `total`; `eta_seconds` is a guess.
 
-    None of `eta_seconds` means that it is over, or that nothing is known yet. `org_id` is None for one that was asked
-    for at the machine itself, about letters of every organization.
+    `forgotten` are those that retention took after their time, whatever became of them. None of `eta_seconds` means
+    that nothing waits to be let go any more (what was let go takes its own time), or that nothing is known yet.
+    `org_id` is None for one that was asked for at the machine itself, about letters of every organization.
     """
 
     bulk_id: int
@@ -55,6 +56,7 @@ class Bulk:
     passed: int
     failed: int
     skipped: int
+    forgotten: int
     actor: str
     reason: str
     created_at: datetime
@@ -116,6 +118,13 @@ def items(
     return [_item(row, letters[row.letter_id]) for row in rows]
 
 
+def letter_ids(connection: Connection, bulk_id: int, state: ItemState) -> list[int]:
+    """Return the letters of a bulk that stand in this state, in the order in which they go."""
+    item = bulk_items.c
+    query = select(item.letter_id).where(item.bulk_id == bulk_id, item.state == state).order_by(item.place)
+    return list(connection.execute(query).scalars())
+
+
 def _bulk(row: Row[Any]) -> Bulk:
     return Bulk(
         bulk_id=row.id,
@@ -131,6 +140,7 @@ def _bulk(row: Row[Any]) -> Bulk:
         passed=row.passed,
         failed=row.failed,
         skipped=row.skipped,
+        forgotten=row.total - row.kept,
         actor=row.actor,
         reason=row.reason,
         created_at=row.created_at,
@@ -142,7 +152,7 @@ def _bulk(row: Row[Any]) -> Bulk:
 
 def _eta(row: Row[Any]) -> float | None:
     """Return what is left by the pace so far; a wished pace bounds it from below."""
-    if row.finished_at is not None:
+    if row.finished_at is not None or not row.waiting:
         return None
     ended = row.passed + row.failed + row.skipped
     left = row.waiting + row.released

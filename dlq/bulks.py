@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, exists, select, text
+from sqlalchemy import Connection, Row, select, text
 
-from dlq import letters
+from dlq import letters, reading
 from dlq.reading import BY_MESSAGE, BY_OCCURRENCE, BY_OUTBOUND, Which, conditions
-from models.dead_letters import bulk_items, dead_letters
-from models.enums import BulkAction, BulkState, ItemState
+from models.dead_letters import dead_letters
+from models.enums import BulkAction, BulkState
 from pipeline.runtime.locks import BULKS
 
 #: Who acts when no person does.
@@ -25,9 +25,15 @@ _LOCK_ONE = text(f"""
     SELECT pg_advisory_xact_lock_shared({BULKS}, 0), pg_advisory_xact_lock({BULKS}, hashtext(CAST(:org AS text)) | 1)
 """)
 _EQUAL = text("""
-    SELECT id, total FROM bulks
+    SELECT id, total,
+           (SELECT count(*) FROM bulk_items i WHERE i.bulk_id = bulks.id AND i.state = 'waiting') AS waiting
+      FROM bulks
      WHERE finished_at IS NULL AND selection_digest = :digest AND org_id IS NOT DISTINCT FROM CAST(:org AS uuid)
      ORDER BY id LIMIT 1
+""")
+#: Asked letter by letter, by its id alone: by state the planner may take a flood of items for none.
+_IS_FREE = text("""
+    NOT ARRAY(SELECT i.state FROM bulk_items i WHERE i.letter_id = dead_letters.id) && ARRAY['waiting', 'released']
 """)
 _BEGIN = text("""
     INSERT INTO bulks (org_id, action, state, selection, selection_digest, canaries, per_second, allowance, total,
@@ -74,12 +80,13 @@ _NOTE = text("""
      WHERE id = :bulk ORDER BY number
 """)
 _DISCARDED = text("""
-    WITH ended AS (
-        UPDATE bulk_items SET state = CASE WHEN is_done THEN 'passed' ELSE 'skipped' END,
-                              note = CASE WHEN NOT is_done THEN :left_out END, released_at = now(), ended_at = now()
-          FROM (SELECT place AS at, letter_id = ANY(CAST(:ids AS bigint[])) AS is_done
-                  FROM bulk_items WHERE bulk_id = :bulk) AS judged
-         WHERE bulk_id = :bulk AND place = at
+    WITH done AS (
+        SELECT unnest(CAST(:ids AS bigint[])) AS id
+    ), ended AS (
+        UPDATE bulk_items SET state = CASE WHEN letter_id IN (SELECT id FROM done) THEN 'passed' ELSE 'skipped' END,
+                              note = CASE WHEN letter_id NOT IN (SELECT id FROM done) THEN :left_out END,
+                              released_at = now(), ended_at = now()
+         WHERE bulk_id = :bulk
     )
     UPDATE bulks SET state = 'done', finished_at = now() WHERE id = :bulk
 """)
@@ -111,14 +118,18 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The bulk that does what was wished, with its number of letters; None of `bulk_id`: no letter was open.
+    """The bulk that does what was wished, with its number of letters; None of `bulk_id`: it found none to take.
 
-    `is_new` is False when an equal one was under way.
+    `is_new` is False when an equal one was under way. `left_out` letters were meant and are not in it: `under_way` of
+    them stand in another bulk that goes on; the others were asked for by id and are not open. Beside an equal bulk they
+    came later, or stand in another.
     """
 
     bulk_id: int | None
     total: int
     is_new: bool
+    left_out: int = 0
+    under_way: int = 0
 
 
 def start(connection: Connection, wish: Wish) -> Started:
@@ -132,14 +143,17 @@ def start(connection: Connection, wish: Wish) -> Started:
     connection.execute(_LOCK_ALL if org_id is None else _LOCK_ONE, {} if org_id is None else {"org": org_id})
     equal = connection.execute(_EQUAL, {"digest": digest, "org": org_id}).one_or_none()
     if equal is not None:
-        return Started(equal.id, equal.total, is_new=False)
+        return Started(equal.id, equal.total, is_new=False, left_out=_beside(connection, wish.which, equal))
     chosen = _choose(connection, wish.which)
+    under_way = max(0, _count_open(connection, wish.which) - len(chosen))
+    named = wish.which.get("letter_ids")
+    left_out = under_way if named is None else len(set(named)) - len(chosen)
     if not chosen:
-        return Started(None, 0, is_new=False)
+        return Started(None, 0, is_new=False, left_out=left_out, under_way=under_way)
     bulk_id = _begin(connection, wish, selection, digest, chosen)
     if wish.action is BulkAction.DISCARD:
         _discard(connection, wish, bulk_id, chosen)
-    return Started(bulk_id, len(chosen), is_new=True)
+    return Started(bulk_id, len(chosen), is_new=True, left_out=left_out, under_way=under_way)
 
 
 def cancel(connection: Connection, bulk_id: int, *, actor: str, reason: str) -> bool:
@@ -157,11 +171,22 @@ def cancel(connection: Connection, bulk_id: int, *, actor: str, reason: str) -> 
 
 def _choose(connection: Connection, which: Which) -> list[int]:
     """Lock the open letters that are meant, in order of their ids, and return them."""
-    item = bulk_items.c
-    going = exists().where(item.letter_id == dead_letters.c.id, item.state.in_([ItemState.WAITING, ItemState.RELEASED]))
     meant: Which = {**which, "is_open": True}
-    query = select(dead_letters.c.id).where(*conditions(meant), ~going).order_by(dead_letters.c.id)
+    query = select(dead_letters.c.id).where(*conditions(meant), _IS_FREE).order_by(dead_letters.c.id)
     return list(connection.execute(query.with_for_update(of=dead_letters)).scalars())
+
+
+def _beside(connection: Connection, which: Which, equal: Row[Any]) -> int:
+    """Count the letters that are meant and not in the equal bulk: they came later, or another bulk has them."""
+    named = which.get("letter_ids")
+    if named is not None:
+        return len(set(named)) - int(equal.total)
+    return max(0, _count_open(connection, which) - int(equal.waiting))
+
+
+def _count_open(connection: Connection, which: Which) -> int:
+    meant: Which = {**which, "is_open": True}
+    return reading.count(connection, **meant)
 
 
 def _begin(connection: Connection, wish: Wish, selection: Mapping[str, Any], digest: str, chosen: Sequence[int]) -> int:

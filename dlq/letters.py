@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import traceback
 from collections.abc import Mapping, Sequence
@@ -31,12 +32,18 @@ _VARIABLE = re.compile(
     re.IGNORECASE,
 )
 
+#: What a terminal would obey and a column may not hold: all of C0, DEL and C1 but newline and tab.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 #: A NUL in JSON, and not a backslash with letters behind it.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
+#: What it died of is a failure too, unless no stage of ours said it.
 _BURY = text("""
     WITH buried AS (
         UPDATE jobs SET state = 'dead', lease_until = NULL, worker = NULL, is_wanted = false,
+                        failures = failures
+                            + CASE WHEN bad.error ->> 'cause' IN ('crashed', 'unknown_stage') THEN 0 ELSE 1 END,
                         last_error = bad.error || CASE WHEN last_error ? 'first'
                             THEN jsonb_build_object('first', last_error -> 'first') ELSE '{}' END
           FROM unnest(CAST(:ids AS bigint[]), CAST(:errors AS jsonb[])) AS bad(id, error)
@@ -72,11 +79,16 @@ def describe(error: BaseException | None, cause: Cause) -> dict[str, str]:
     """Return what is kept of an error: class, bounded text, bounded trace, and the group of its like."""
     name = type(error).__name__ if error else "WorkerDied"
     said = str(error) if error else "the worker process died every time it ran this job alone"
-    said = said.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()[:_TEXT_LIMIT] or name
+    said = _plain(said).encode("utf-8", "replace").decode()[:_TEXT_LIMIT] or name
     trace = "".join(traceback.format_tb(error.__traceback__))[-_TRACE_LIMIT:] if error else ""
     shape = f"{name}:{_VARIABLE.sub('#', said.splitlines()[0])}"
     group = hashlib.sha256(shape.encode()).hexdigest()[:12]
-    return {"cause": cause.value, "class": name, "text": said, "trace": trace.replace("\x00", "\ufffd"), "group": group}
+    return {"cause": cause.value, "class": name, "text": said, "trace": _plain(trace), "group": group}
+
+
+def _plain(said: str) -> str:
+    """Return a text with U+FFFD for each character that a terminal would obey; only newlines and tabs stay."""
+    return _CONTROL.sub("\ufffd", said.replace("\r\n", "\n"))
 
 
 def bury(connection: Connection, deaths: Sequence[Death]) -> None:
@@ -95,23 +107,29 @@ def bury(connection: Connection, deaths: Sequence[Death]) -> None:
         connection.execute(_QUARANTINE, {"ids": occurrences})
 
 
+#: The statements below take what they change by arrays and look-ups alone. After a sudden flood of letters PostgreSQL
+#: takes a few thousand rows for one, and would join them with each other in a loop within a loop.
+#: Locked are each letter and then its job, in order of the letters' ids. What killed its process before runs alone from
+#: the start. The first error is of the life that is over.
 _REPLAY = text("""
     WITH chosen AS (
-        SELECT d.id, d.job_id, asked.bulk_id, asked.actor, asked.reason
-          FROM dead_letters d
-          JOIN unnest(CAST(:ids AS bigint[]), CAST(:bulks AS bigint[]), CAST(:actors AS text[]),
-                      CAST(:reasons AS text[])) AS asked(id, bulk_id, actor, reason) ON asked.id = d.id
-         WHERE d.resolution IS NULL
-         ORDER BY d.id FOR UPDATE OF d
+        SELECT d.id, d.job_id, d.cause, asked.bulk_id, asked.actor, asked.reason
+          FROM unnest(CAST(:ids AS bigint[]), CAST(:bulks AS bigint[]), CAST(:actors AS text[]),
+                      CAST(:reasons AS text[])) AS asked(id, bulk_id, actor, reason)
+         CROSS JOIN LATERAL (SELECT id, job_id, cause, resolution FROM dead_letters
+                              WHERE dead_letters.id = asked.id LIMIT 1 FOR UPDATE) AS d
+         CROSS JOIN LATERAL (SELECT state FROM jobs WHERE jobs.id = d.job_id LIMIT 1 FOR UPDATE) AS j
+         WHERE d.resolution IS NULL AND j.state = 'dead'
     ), revived AS (
-        UPDATE jobs SET state = 'ready', lane = 'repair', run_at = now(), failures = 0, crashes = 0,
-                        is_suspect = false, is_wanted = false
-          FROM chosen WHERE jobs.id = chosen.job_id AND jobs.state = 'dead'
-        RETURNING jobs.id, jobs.stage
+        UPDATE jobs SET state = 'ready', lane = 'repair', run_at = now(), failures = 0, crashes = 0, company = 0,
+                        is_suspect = id IN (SELECT job_id FROM chosen WHERE cause = 'crashed'), is_wanted = false,
+                        last_error = last_error - 'first'
+         WHERE id = ANY(ARRAY(SELECT job_id FROM chosen))
+        RETURNING id, stage
     ), marked AS (
         UPDATE dead_letters SET resolution = 'replayed', resolved_at = now(), resolved_by = chosen.actor,
                                 resolved_reason = chosen.reason
-          FROM chosen JOIN revived ON revived.id = chosen.job_id WHERE dead_letters.id = chosen.id
+          FROM chosen WHERE dead_letters.id = chosen.id
         RETURNING dead_letters.id, dead_letters.org_id, chosen.bulk_id, chosen.actor, chosen.reason
     ), noted AS (
         INSERT INTO letter_actions (org_id, letter_id, bulk_id, action, actor, reason)
@@ -125,12 +143,12 @@ _DISCARD = text("""
         SELECT id, job_id FROM dead_letters WHERE id = ANY(CAST(:ids AS bigint[])) AND resolution IS NULL
          ORDER BY id FOR UPDATE
     ), dropped AS (
-        DELETE FROM jobs USING chosen WHERE jobs.id = chosen.job_id AND jobs.state = 'dead' RETURNING jobs.id
+        DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT job_id FROM chosen)) AND state = 'dead'
     ), marked AS (
         UPDATE dead_letters SET resolution = 'discarded', resolved_at = now(), resolved_by = :actor,
                                 resolved_reason = :reason
-          FROM chosen WHERE dead_letters.id = chosen.id
-        RETURNING dead_letters.id, dead_letters.org_id
+         WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+        RETURNING id, org_id
     ), noted AS (
         INSERT INTO letter_actions (org_id, letter_id, bulk_id, action, actor, reason)
         SELECT org_id, id, CAST(:bulk AS bigint), 'discarded', :actor, :reason FROM marked ORDER BY id
@@ -158,8 +176,8 @@ _RESTORE = text("""
         RETURNING id
     ), marked AS (
         UPDATE dead_letters SET resolution = NULL, resolved_at = NULL, resolved_by = NULL, resolved_reason = NULL
-          FROM written WHERE dead_letters.job_id = written.id AND dead_letters.id IN (SELECT id FROM chosen)
-        RETURNING dead_letters.id, dead_letters.org_id
+         WHERE id = ANY(ARRAY(SELECT id FROM chosen WHERE (job_id IN (SELECT id FROM written)) IS TRUE))
+        RETURNING id, org_id
     ), noted AS (
         INSERT INTO letter_actions (org_id, letter_id, action, actor, reason)
         SELECT org_id, id, 'restored', :actor, :reason FROM marked ORDER BY id
@@ -233,7 +251,8 @@ def replay(
 
 def replay_each(connection: Connection, orders: Sequence[Order]) -> Replayed:
     """Replay letters that several people or bulks asked for, as `replay` does; of orders for one letter one counts."""
-    unique = list({order.letter_id: order for order in orders}.values())
+    by_id = {order.letter_id: order for order in orders}
+    unique = [by_id[letter_id] for letter_id in sorted(by_id)]
     row = connection.execute(
         _REPLAY,
         {
@@ -284,6 +303,7 @@ def edit(connection: Connection, letter_id: int, args: Mapping[str, Any], *, act
 def _written(args: Mapping[str, Any]) -> str:
     try:
         written = orjson.dumps(args).decode()
+        json.dumps(args, allow_nan=False)  # orjson would write null for what is no number
     except (TypeError, ValueError) as error:
         raise UserError(f"these arguments are no JSON: {error}") from None
     if len(written) > ARGS_LIMIT:

@@ -8,7 +8,22 @@ from datetime import datetime
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, Uuid, case, cast, exists, func, or_, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Uuid,
+    any_,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from dlq import trends
 from dlq.trends import Trend
@@ -196,7 +211,7 @@ def conditions(which: Which) -> list[ColumnElement[bool]]:
         (which.get("newest_id"), letter.id.__le__),
         (which.get("since"), letter.buried_at.__ge__),
         (which.get("until"), letter.buried_at.__lt__),
-        (which.get("letter_ids"), letter.id.in_),
+        (which.get("letter_ids"), lambda ids: letter.id == any_(cast(list(ids), ARRAY(BigInteger)))),
         (which.get("job_id"), letter.job_id.__eq__),
         (which.get("trace_id"), letter.trace_id.__eq__),
         (which.get("resolution"), letter.resolution.__eq__),

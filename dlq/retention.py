@@ -8,15 +8,17 @@ from sqlalchemy import Connection, text
 
 from dlq.reading import BY_OCCURRENCE
 
-#: The oldest first, so that a chain of letters of one job goes from its beginning. Kept is what is still under way in
-#: a bulk, what the history of an open letter begins with, and the discarded letter that says why a mail stands apart.
+#: The oldest first, so that a chain of letters of one job goes from its beginning. Kept is every letter of a bulk that
+#: goes on, which judges itself by what became of them, and what is on its way in one that is over; what the history of
+#: an open letter begins with; and the discarded letter that says why a mail stands apart.
 _OLD = text("""
     SELECT d.id FROM dead_letters d
      WHERE d.resolution IS NOT NULL AND d.resolved_at < now() - :kept
        AND NOT EXISTS (SELECT FROM bulk_items i
+                         JOIN bulks b ON b.id = i.bulk_id
                          LEFT JOIN dead_letters again ON again.id = i.again_id
                         WHERE i.letter_id = d.id
-                          AND (i.state IN ('waiting', 'released')
+                          AND (i.state IN ('waiting', 'released') OR b.finished_at IS NULL
                                OR (i.again_id IS NOT NULL AND again.resolution IS NULL)))
        AND NOT (d.resolution = 'discarded' AND d.stage = ANY(CAST(:by_occurrence AS text[]))
                 AND EXISTS (SELECT FROM occurrences o
@@ -42,8 +44,9 @@ _BULKS = text("DELETE FROM bulks WHERE id = ANY(CAST(:ids AS bigint[]))")
 def forget(connection: Connection, *, kept: timedelta, limit: int = 10_000) -> int:
     """Delete up to `limit` letters resolved longer ago than `kept`, the oldest first; return how many.
 
-    With them go what was done to them, their places in bulks, and bulks of which no letter is left. An open letter is
-    never forgotten, nor one that was discarded while its mail is still quarantined.
+    With them go what was done to them, their places in bulks that are over, which count them as forgotten, and bulks of
+    which no letter is left. Never forgotten is an open letter, one of a bulk that goes on, and one that was discarded
+    while its mail is still quarantined.
     """
     old = list(connection.execute(_OLD, {"kept": kept, "limit": limit, "by_occurrence": list(BY_OCCURRENCE)}).scalars())
     if not old:

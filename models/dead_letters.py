@@ -71,6 +71,8 @@ dead_letters = Table(
     Index("ix_dead_letters_group", "error_group", "stage", "buried_at"),
     Index("ix_dead_letters_resolved", "resolved_at", postgresql_where=text("resolution IS NOT NULL")),
     Index("ix_dead_letters_trace", "trace_id"),
+    #: Was this thing's job discarded? Asked at every scrape (`models.queries.strands`).
+    Index("ix_dead_letters_discarded", "stage", "key", postgresql_where=text("resolution = 'discarded'")),
     Index(None, "job_id", "id"),
 )
 

@@ -200,4 +200,6 @@ events = Table(
     Column("data", JSONB, nullable=False, server_default=text("'{}'")),
     Column("trace_id", Text),
     Index(None, "ticket_id", "id"),
+    #: Few among very many: asked for at every scrape (`models.queries.strands`).
+    Index("ix_events_policy", "org_id", "at", postgresql_where=text("kind = 'policy.changed'")),
 )

@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlq.bulk_reading import Bulk
+from dlq.bulks import Started
 from dlq.history import Action
 from dlq.reading import Which
 from models.enums import BulkAction, BulkState, ItemState
@@ -98,6 +99,7 @@ class BulkAnswer(BaseModel):
     passed: int
     failed: int = Field(description="Failed again.")
     skipped: int
+    forgotten: int = Field(description="Taken by retention after their time, whatever became of them.")
     actor: str
     reason: str
     created_at: datetime
@@ -122,17 +124,27 @@ class BulkDetailAnswer(BulkAnswer):
 class StartedAnswer(BaseModel):
     """The wish that goes on: a new one, or the equal one that was going on already."""
 
-    id: int | None = Field(description="Null when no letter was open.")
-    total: int
-    is_new: bool = Field(description="False: an equal wish goes on already, and this is it.")
+    id: int | None = Field(description="Null when no letter was taken: none is open, or other wishes have them.")
+    total: int = Field(description="Letters that it took.")
+    is_new: bool = Field(description="False: an equal wish goes on already, and this is it; or there is none.")
+    left_out: int = Field(
+        description="Letters that were meant and are not in it: another wish has them under way, or they were named by "
+        "id and are not open, or they came after the equal wish had begun."
+    )
+    under_way: int = Field(description="Those of left_out that another wish has under way; 0 with an equal wish.")
     bulk: BulkAnswer | None
 
     @classmethod
-    def of(cls, found: Bulk | None, *, is_new: bool) -> StartedAnswer:
-        """Return the answer for a wish; None when nothing was open."""
-        if found is None:
-            return cls(id=None, total=0, is_new=False, bulk=None)
-        return cls(id=found.bulk_id, total=found.total, is_new=is_new, bulk=BulkAnswer.model_validate(found))
+    def of(cls, started: Started, found: Bulk | None) -> StartedAnswer:
+        """Return the answer for a wish and its bulk; None when no letter was taken."""
+        return cls(
+            id=started.bulk_id,
+            total=started.total,
+            is_new=started.is_new,
+            left_out=started.left_out,
+            under_way=started.under_way,
+            bulk=None if found is None else BulkAnswer.model_validate(found),
+        )
 
 
 class Bulks(BaseModel):

@@ -1,25 +1,22 @@
-"""Gauges of the ledger and of what it is about: jobs, letters, mailboxes, workers, watches, occurrences."""
+"""Gauges of the ledger and of what it is about: jobs, letters, mailboxes, workers, watches, backups, occurrences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import Connection
 
-from models.enums import JobState, WatchState
+from models.enums import Cause, JobState, WatchState
 from models.queries import overview, quarantine
+from models.queries.backups import backup_slots
 from models.queries.outbound import longest_wait_seconds, unfinished
 from models.queries.watches import watch_pulses
 from ops_api.scans import OccurrenceScan
 from pipeline.runtime.ledger import WORKER_LOCK
-
-
-def ledger_gauges(connection: Connection) -> Iterator[Metric]:
-    """Yield the gauges of jobs, dead letters, mailboxes, workers, watches, quarantine and our own messages."""
-    yield from (*_queue(connection), _letters(connection), *_mailboxes(connection), _workers(connection))
-    yield from (*_watches(connection), _quarantine(connection), *_outbound(connection))
+from pipeline.table import STAGES
 
 
 def single(name: str, about: str, value: float) -> Metric:
@@ -39,13 +36,16 @@ def _queue(connection: Connection) -> Iterator[Metric]:
     yield from (jobs, age)
 
 
-def _letters(connection: Connection) -> Metric:
+def _letters(connection: Connection) -> Iterator[Metric]:
+    """Yield a figure for every stage and cause: a first one that is not zero would be no growth to Prometheus."""
     family = GaugeMetricFamily(
         "fieldpost_dead_letters_open", "Dead letters that wait for a person.", labels=["stage", "cause"]
     )
-    for found in overview.open_letters(connection):
-        family.add_metric([found.stage, found.cause.value], found.letters)
-    return family
+    counts = {(stage, cause): 0 for stage in STAGES for cause in Cause}
+    counts |= {(found.stage, found.cause): found.letters for found in overview.open_letters(connection)}
+    for (stage, cause), letters in counts.items():
+        family.add_metric([stage, cause.value], letters)
+    yield family
 
 
 def _outbound(connection: Connection) -> Iterator[Metric]:
@@ -56,11 +56,11 @@ def _outbound(connection: Connection) -> Iterator[Metric]:
     yield from (family, single("fieldpost_outbound_age_seconds", "How long the oldest one to be sent waits.", wait))
 
 
-def _quarantine(connection: Connection) -> Metric:
+def _quarantine(connection: Connection) -> Iterator[Metric]:
     family = GaugeMetricFamily("fieldpost_quarantine_open", "Messages that wait for a person.", labels=["cause"])
     for cause, messages in quarantine.by_cause(connection).items():
         family.add_metric([cause.value], messages)
-    return family
+    yield family
 
 
 def _mailboxes(connection: Connection) -> Iterator[Metric]:
@@ -101,9 +101,42 @@ def _watches(connection: Connection) -> Iterator[Metric]:
     yield from (state, expires, push_age, silent)
 
 
-def _workers(connection: Connection) -> Metric:
+def _workers(connection: Connection) -> Iterator[Metric]:
     alive = overview.workers_alive(connection, WORKER_LOCK)
-    return single("fieldpost_workers_alive", "Worker processes that hold their proof of life.", alive)
+    yield single("fieldpost_workers_alive", "Worker processes that hold their proof of life.", alive)
+
+
+def _backups(connection: Connection) -> Iterator[Metric]:
+    active = GaugeMetricFamily(
+        "fieldpost_backup_slot_active", "1 while a backup receives the log of this slot.", labels=["slot"]
+    )
+    behind = GaugeMetricFamily(
+        "fieldpost_backup_slot_behind_bytes", "Log that was written and not received yet.", labels=["slot"]
+    )
+    lost = GaugeMetricFamily(
+        "fieldpost_backup_slot_lost", "1 when the server let go of log that was not received.", labels=["slot"]
+    )
+    for slot in backup_slots(connection):
+        active.add_metric([slot.name], int(slot.is_active))
+        lost.add_metric([slot.name], int(slot.is_lost))
+        if slot.behind_bytes is not None:
+            behind.add_metric([slot.name], slot.behind_bytes)
+    yield from (active, behind, lost)
+
+
+#: The families, most wanted first, by the name that one which cannot be read is told by.
+LEDGER: Mapping[str, Callable[[Connection], Iterable[Metric]]] = MappingProxyType(
+    {
+        "workers": _workers,
+        "letters": _letters,
+        "queue": _queue,
+        "mailboxes": _mailboxes,
+        "outbound": _outbound,
+        "quarantine": _quarantine,
+        "watches": _watches,
+        "backups": _backups,
+    }
+)
 
 
 def occurrence_gauges(scan: OccurrenceScan) -> Iterator[Metric]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import schema
+from models.queries.strands import Kind
 from ops_api import silence
 from ops_api.answers import describe_for_log
-from ops_api.ledger_gauges import ledger_gauges, occurrence_gauges, single
-from ops_api.scans import ArchiveScan
+from ops_api.families import FamilyReading
+from ops_api.ledger_gauges import LEDGER, occurrence_gauges, single
+from ops_api.scans import ARCHIVED, ArchiveScan
 from ops_api.silence import Expected
-from ops_api.silence_gauges import silence_gauges
+from ops_api.silence_gauges import overdue_gauge, strand_gauge, unread_gauge
 from ops_api.sync_gauges import sync_gauges
 from pipeline.ports import Clock
 from pipeline.runtime.db import Database
@@ -91,25 +95,46 @@ class LedgerCollector(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Return every gauge; with the database away only `fieldpost_database_up 0`."""
+        """Return every gauge that can be read; with the database away only `fieldpost_database_up 0`."""
         with self._guard:
-            now = self._clock.monotonic()
-            if self._read_at is None or now - self._read_at >= _FRESH_SECONDS:
-                self._families, self._read_at = self._read(), now
+            if self._read_at is None or self._clock.monotonic() - self._read_at >= _FRESH_SECONDS:
+                self._families = self._read()
+                # Who waited meanwhile shares this reading, however long it took.
+                self._read_at = self._clock.monotonic()
             return list(self._families)
 
     def _read(self) -> list[Metric]:
         try:
             with self._db.begin() as connection:
-                families = [*ledger_gauges(connection), *sync_gauges(connection)]
-                self._scan.read_on(connection)
-                silent = silence.read(connection, self._expected)
+                if schema.current(connection) is None:
+                    return [_database(is_up=False)]
+                return [_database(is_up=True), *self._told(FamilyReading(connection, self._clock))]
         except SQLAlchemyError as error:
             get_logger().warning("metrics.unreadable", error=describe_for_log(error))
-            return [single("fieldpost_database_up", "1 when the database answered this reading.", 0)]
-        up = single("fieldpost_database_up", "1 when the database answered this reading.", 1)
-        told = silence_gauges([*silent.strands, *self._scan.strands()], silent.overdue, silent.readings)
-        return [up, *families, *occurrence_gauges(self._scan.occurrences), *told]
+            return [_database(is_up=False)]
+
+    def _told(self, reading: FamilyReading) -> Iterator[Metric]:
+        """Yield what can be read, the silences first: should the time not suffice, figures are missed least."""
+        late = reading.read("overdue", silence.overdue)
+        yield from () if late is None else (overdue_gauge(late),)
+        strands = reading.read("strands", partial(silence.stranded, expected=self._expected))
+        readings = reading.read("readings", partial(silence.readings, pace=self._expected.pace))
+        yield from () if readings is None else (unread_gauge(readings),)
+        for family, look in (*LEDGER.items(), ("sync", sync_gauges)):
+            yield from reading.read(family, partial(_whole, look)) or ()
+        archived = reading.read("archive", self._scan.read_on)
+        told = [*(() if strands is None else set(Kind) - ARCHIVED), *(() if archived is None else ARCHIVED)]
+        yield strand_gauge([*(strands or ()), *(archived or ())], told)
+        yield from () if archived is None else occurrence_gauges(self._scan.occurrences)
+        yield reading.gauge()
+
+
+def _whole(look: Callable[[Connection], Iterable[Metric]], connection: Connection) -> list[Metric]:
+    return list(look(connection))
+
+
+def _database(*, is_up: bool) -> Metric:
+    return single("fieldpost_database_up", "1 when the database answered and has our tables.", int(is_up))
 
 
 def snapshot(registry: CollectorRegistry) -> dict[str, list[dict[str, Any]]]:

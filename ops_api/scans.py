@@ -21,6 +21,9 @@ _PAGE, _TAIL = 20_000, 1_000
 #: What a person's question looks at: the newest rows, within about a second.
 _TOLD = 100_000
 
+#: The kinds of strand that only the archive shows.
+ARCHIVED = frozenset({Kind.OCCURRENCE, Kind.MESSAGE, Kind.TICKET})
+
 
 class OccurrenceScan:
     """Counts all occurrences by mailbox and state, and those with work left and no job."""
@@ -43,6 +46,11 @@ class OccurrenceScan:
         if sum(count.occurrences for count in found) < self._page:
             self.counts, self.stranded = self._counts, self._stranded
             self._counts, self._stranded, self._after = Tally(), 0, 0
+
+    @property
+    def found(self) -> int:
+        """Return how many are stranded by the last whole pass, or by the pass under way when that has found more."""
+        return max(self.stranded or 0, self._stranded)
 
 
 class StrandWalk:
@@ -79,16 +87,17 @@ class ArchiveScan:
         self._tail = tail
         self._newest: list[Strand] = []
 
-    def read_on(self, connection: Connection) -> None:
-        """Take one step of each walk, and look at the newest rows."""
+    def read_on(self, connection: Connection) -> list[Strand]:
+        """Take one step of each walk and look at the newest rows; return what stands still, as `strands`."""
         self.occurrences.read_on(connection)
         for walk in self._walks:
             walk.read_on(connection)
         self._newest = newest(connection, self._tail)
+        return self.strands()
 
     def strands(self) -> list[Strand]:
         """Return what stands still; an occurrence's age is not known."""
-        counted = self.occurrences.stranded or 0
+        counted = self.occurrences.found
         walked = [Strand(Kind.OCCURRENCE, counted, 0.0, "")] if counted else []
         everything = [*walked, *(found for walk in self._walks if (found := walk.found())), *self._newest]
         return [one for kind in Kind if (one := most(each for each in everything if each.kind is kind))]

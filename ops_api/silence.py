@@ -70,11 +70,23 @@ class Silences:
 def read(connection: Connection, expected: Expected) -> Silences:
     """Return what stands still; of the archive nothing is read here (`ops_api.scans`)."""
     return Silences(
-        overdue=[*silence.overdue(connection, ALLOWANCES), *_stopped(connection)],
-        strands=_strands(connection, expected),
+        overdue=overdue(connection),
+        strands=stranded(connection, expected),
         readings=readings(connection, expected.pace),
         workers=len(queue.live_workers(connection)),
     )
+
+
+def overdue(connection: Connection) -> list[Overdue]:
+    """Return the jobs that are later than promised."""
+    return [*silence.overdue(connection, ALLOWANCES), *_stopped(connection)]
+
+
+def stranded(connection: Connection, expected: Expected) -> list[Strand]:
+    """Return what no job would take on, of the kinds that are told from small tables."""
+    cases = strands.undispatched(connection, _thresholds(connection), PATIENCE)
+    found = [*strands.strands(connection, PATIENCE), *_missed_slots(connection, expected.routines)]
+    return found if cases is None else [*found, cases]
 
 
 def readings(connection: Connection, pace: timedelta, mailbox_ids: Sequence[UUID] | None = None) -> Sequence[Reading]:
@@ -125,12 +137,6 @@ def _is_paid(held: Held | None) -> bool:
 def _together(stage: str, lane: Lane, found: Sequence[silence.Stopped]) -> Overdue:
     oldest = max(found, key=lambda one: one.seconds)
     return Overdue(Why.HELD, stage, lane, sum(one.jobs for one in found), oldest.seconds, oldest.example)
-
-
-def _strands(connection: Connection, expected: Expected) -> list[Strand]:
-    cases = strands.undispatched(connection, _thresholds(connection), PATIENCE)
-    found = [*strands.strands(connection, PATIENCE), *_missed_slots(connection, expected.routines)]
-    return found if cases is None else [*found, cases]
 
 
 def _thresholds(connection: Connection) -> list[Threshold]:

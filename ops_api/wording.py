@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
+
+#: What a terminal would obey: all of C0, DEL and C1 but newline and tab.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def ago(then: datetime | None, now: datetime) -> str | None:
@@ -19,9 +23,14 @@ def span(duration: timedelta) -> str:
 
 
 def line_of(said: str, limit: int = 160) -> str:
-    """Return the first line of a text, cut to `limit` characters."""
-    first = (said.strip().splitlines() or [""])[0]
+    """Return the first line of a text, cut to `limit` characters; a terminal obeys none of them."""
+    first = plain((said.strip().splitlines() or [""])[0])
     return first if len(first) <= limit else first[: limit - 1] + "…"
+
+
+def plain(said: str) -> str:
+    """Return a text with U+FFFD for each character that a terminal would obey; only newlines and tabs stay."""
+    return _CONTROL.sub("\ufffd", said)
 
 
 def clock(at: datetime) -> str:

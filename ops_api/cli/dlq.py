@@ -19,7 +19,7 @@ from ops_api.cli.dlq_words import Explained, print_explained, print_groups, prin
 from ops_api.cli.options import AsJson, Data
 from ops_api.cli.output import print_json
 from ops_api.cli.session import begin, open_runtime
-from ops_api.wording import counted
+from ops_api.wording import counted, plain
 from pipeline.runtime.errors import UserError
 
 app = typer.Typer(
@@ -110,7 +110,7 @@ def show(
         return
     print_explained(found)
     if trace:
-        print(f"\n{found.letter.error_text}\n\n{found.letter.error_trace or ''}".rstrip())
+        print(plain(f"\n{found.letter.error_text}\n\n{found.letter.error_trace or ''}".rstrip()))
 
 
 @app.command()

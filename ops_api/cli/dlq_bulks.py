@@ -15,13 +15,14 @@ from dlq.bulk_reading import Bulk, Item
 from dlq.history import Action
 from models.enums import BulkState, ItemState
 from models.queries.summary import database_time
+from ops_api.cli.dlq_choice import said_why
 from ops_api.cli.dlq_progress import how_far, took
 from ops_api.cli.dlq_words import age
 from ops_api.cli.options import LARGEST_ID, AsJson, Data
 from ops_api.cli.output import ago, line_of, print_fields, print_json, print_table, span, to_stdout
 from ops_api.cli.person import operator
 from ops_api.cli.session import begin, open_runtime
-from ops_api.wording import clock, counted
+from ops_api.wording import clock, counted, plain
 from pipeline.runtime.errors import UserError
 
 BulkId: TypeAlias = Annotated[
@@ -101,6 +102,7 @@ def cancel(
 
     Exit codes: 0 cancelled, 1 it was over already, 2 bad input or configuration.
     """
+    reason = said_why(reason)
     settings, where = begin("dlq", data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         done = bulks.cancel(connection, bulk_id, actor=operator(), reason=reason)
@@ -128,12 +130,12 @@ def _fields(bulk: Bulk, actions: list[Action], now: datetime) -> list[tuple[str,
     done = [f"{ago(one.at, now)}: {one.action.removeprefix('bulk_')} by {one.actor}" for one in actions]
     return [
         ("letters", f"{bulk.total:,}: {_selection(bulk)}"),
-        ("asked", f"{clock(bulk.created_at)} ({ago(bulk.created_at, now)}) by {bulk.actor}: {bulk.reason}"),
+        ("asked", f"{clock(bulk.created_at)} ({ago(bulk.created_at, now)}) by {bulk.actor}: {plain(bulk.reason)}"),
         ("canary", counted(bulk.canaries, "letter") + " first" if bulk.canaries else None),
         ("speed", None if bulk.per_second is None else f"at most {bulk.per_second:g} a second"),
         ("still takes", None if bulk.finished_at else eta),
         ("took", took(bulk)),
-        ("ended because", bulk.ended_because),
+        ("ended because", bulk.ended_because and plain(bulk.ended_because)),
         ("done", "\n".join(done) or None),
         ("next", _next(bulk)),
     ]
@@ -145,7 +147,7 @@ def _selection(bulk: Bulk) -> str:
         for name, value in bulk.selection.items()
         if name != "newest_id"
     ]
-    return ", ".join(parts) or "all that were open"
+    return plain(", ".join(parts)) or "all that were open"
 
 
 def _next(bulk: Bulk) -> str | None:
@@ -164,7 +166,7 @@ def _print_items(found: list[Item], state: ItemState, total: int) -> None:
     console = to_stdout()
     for item in found:
         again = f", now letter {item.again_id}" if item.again_id else ""
-        what = f"{item.stage}  {line_of(item.subject, 60)}" if item.subject else f"{item.stage} {item.key}"
+        what = f"{item.stage}  {line_of(item.subject, 60)}" if item.subject else plain(f"{item.stage} {item.key}")
         head = f"{item.letter_id}  {what}"
         where = f" [dim]{escape(item.mailbox)}[/]" if item.mailbox else ""
         console.print(f"[bold]{escape(head)}[/]{where}", no_wrap=True, overflow="ellipsis")

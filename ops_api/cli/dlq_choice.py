@@ -113,11 +113,12 @@ class Filters:
 def moment(said: str, now: datetime) -> datetime:
     """Return the time that is meant: so long ago (90min, 2h, 3d, 1w), or a date, or a date with a time (UTC if unsaid).
 
+    So long ago is meant to the minute: who asks the same a second later asks for the same letters, and joins that bulk.
     Raises `UserError` for anything else.
     """
     found = _AGO.fullmatch(said.strip())
     if found:
-        return now - min(int(found[1]) * _UNITS[found[2]], _LONGEST_AGO)
+        return (now - min(int(found[1]) * _UNITS[found[2]], _LONGEST_AGO)).replace(second=0, microsecond=0)
     try:
         at = datetime.fromisoformat(said.strip())
     except ValueError:
@@ -140,7 +141,7 @@ def chosen(connection: Connection, ids: list[int] | None, filters: Filters, *, e
 def said_why(reason: str) -> str:
     """Return a reason. Raises `UserError` for an empty one."""
     if not reason.strip():
-        raise UserError("say why with --reason: it is kept with the letter")
+        raise UserError("say why with --reason: it is kept")
     return reason.strip()
 
 

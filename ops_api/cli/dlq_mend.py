@@ -96,8 +96,7 @@ def _discarded_by(connection: Connection, bulk_id: int) -> list[int]:
     bulk = bulk_reading.bulk(connection, bulk_id)
     if bulk is None or bulk.action is not BulkAction.DISCARD:
         raise UserError(f"there is no bulk discard {bulk_id}; see `fieldpost dlq bulks`")
-    found = bulk_reading.items(connection, bulk_id, state=ItemState.PASSED, limit=bulk.total)
-    return [item.letter_id for item in found]
+    return bulk_reading.letter_ids(connection, bulk_id, ItemState.PASSED)
 
 
 def _arguments(said: str) -> dict[str, Any]:

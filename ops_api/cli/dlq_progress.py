@@ -28,7 +28,12 @@ def how_far(bulk: Bulk) -> str:
     done = [f"{bulk.passed:,} passed" if bulk.action == "replay" else f"{bulk.passed:,} discarded"]
     if bulk.action == "replay":
         done.append(f"{bulk.failed:,} failed again")
-    parts = (("on their way", bulk.released), ("wait", bulk.waiting), ("left out", bulk.skipped))
+    parts = (
+        ("on their way", bulk.released),
+        ("wait", bulk.waiting),
+        ("left out", bulk.skipped),
+        ("forgotten since", bulk.forgotten),
+    )
     return f"of {counted(bulk.total, 'letter')} " + ", ".join(
         [*done, *(f"{number:,} {name}" for name, number in parts if number)]
     )

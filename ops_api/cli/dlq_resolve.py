@@ -11,7 +11,7 @@ import typer
 
 from dlq import bulk_reading, letters, reading
 from dlq.bulk_reading import Bulk
-from dlq.bulks import Wish
+from dlq.bulks import Started, Wish
 from dlq.reading import LetterGroup, Which
 from models.enums import BulkAction
 from models.queries import queue
@@ -80,8 +80,10 @@ def replay(
 
     Example: fieldpost dlq replay --group 5f2c91d0aa17 --canary 3 --per-second 20 --wait
 
-    Exit codes: 0 replayed (with --wait: and none failed again), 1 some were not open, or failed again, 2 bad input.
+    Exit codes: 0 replayed (with --wait: and none failed again), 1 some were left out (not open, or under way in another
+    bulk) or failed again, 2 bad input.
     """
+    reason = said_why(reason)
     filters = Filters(stage, mailbox, cause, group, error, text, since, until)
     settings, where = begin("dlq", data)
     is_bulk = not ids or bool(canary) or per_second is not None or wait
@@ -119,8 +121,9 @@ def discard(
 
     Example: fieldpost dlq discard 17 --reason "empty mail from a scanner"
 
-    Exit codes: 0 all were discarded, 1 some were not open any more, 2 bad input or configuration.
+    Exit codes: 0 all were discarded, 1 some were not open any more or are under way in a bulk, 2 bad input.
     """
+    reason = said_why(reason)
     filters = Filters(stage, mailbox, cause, group, error, text, since, until)
     settings, where = begin("dlq", data)
     with open_runtime(settings, where) as runtime:
@@ -128,12 +131,12 @@ def discard(
         if ids:
             chosen_ids = which["letter_ids"] or ()
             with runtime.db.begin() as connection:
-                done = letters.discard(connection, chosen_ids, actor=operator(), reason=said_why(reason))
+                done = letters.discard(connection, chosen_ids, actor=operator(), reason=reason)
             _tell("discarded", done, chosen_ids, as_json=as_json)
             return
         found = _count(runtime, which)
         _ask("discard", found, yes=yes)
-        _discard_many(runtime, Wish(BulkAction.DISCARD, which, operator(), said_why(reason)), found, as_json=as_json)
+        _discard_many(runtime, Wish(BulkAction.DISCARD, which, operator(), reason), found, as_json=as_json)
 
 
 def _choose(runtime: Runtime, ids: list[int] | None, filters: Filters, *, everything: bool) -> Which:
@@ -175,22 +178,23 @@ def _replay_now(runtime: Runtime, ids: Sequence[int], reason: str, *, as_json: b
 def _start_replay(
     runtime: Runtime, wish: Wish, found: tuple[Counted, list[LetterGroup]], *, wait: bool, as_json: bool
 ) -> None:
-    bulk, is_new = _start(runtime, wish, found[0])
+    started, bulk = _start(runtime, wish, found[0])
     if bulk is None:
-        _tell_nothing("replay", as_json=as_json)
+        _tell_nothing("replay", started, as_json=as_json)
         return
-    if not is_new:
+    if not started.is_new:
         remark(f"an equal replay goes on already: bulk {bulk.bulk_id}")
+    _tell_left_out(started)
     if wait:
         bulk = watch(runtime, bulk.bulk_id)
     else:
         with runtime.db.begin() as connection:
             warn_without_workers(len(queue.live_workers(connection)))
     if as_json:
-        print_json(asdict(bulk) | {"is_new": is_new})
+        print_json(asdict(bulk) | _figures(started))
     else:
         print("\n".join(summary(bulk) if wait else _started(bulk)))
-    if wait and not is_clean(bulk):
+    if started.left_out or (wait and not is_clean(bulk)):
         raise typer.Exit(1)
 
 
@@ -205,33 +209,51 @@ def _started(bulk: Bulk) -> list[str]:
 
 
 def _discard_many(runtime: Runtime, wish: Wish, found: tuple[Counted, list[LetterGroup]], *, as_json: bool) -> None:
-    bulk, is_new = _start(runtime, wish, found[0])
+    started, bulk = _start(runtime, wish, found[0])
     if bulk is None:
-        _tell_nothing("discard", as_json=as_json)
+        _tell_nothing("discard", started, as_json=as_json)
         return
+    _tell_left_out(started)
     if as_json:
-        print_json(asdict(bulk) | {"is_new": is_new})
+        print_json(asdict(bulk) | _figures(started))
     else:
         print(f"bulk {bulk.bulk_id}: {how_far(bulk)}")
         print(f"to undo it: fieldpost dlq restore --bulk {bulk.bulk_id} --reason TEXT")
-    if bulk.skipped:
+    if bulk.skipped or started.left_out:
         raise typer.Exit(1)
 
 
-def _start(runtime: Runtime, wish: Wish, total: Counted) -> tuple[Bulk | None, bool]:
-    """Start a wish for what was counted; return the bulk, None when nothing is open, and whether it is a new one."""
+def _start(runtime: Runtime, wish: Wish, total: Counted) -> tuple[Started, Bulk | None]:
+    """Start a wish for what was counted; return what came of it and its bulk, None when no letter was taken."""
     with runtime.db.begin() as connection:
         started = bulk_wishes.start(connection, wish, total)
-        if started.bulk_id is None:
-            return None, False
-        return bulk_reading.bulk(connection, started.bulk_id), started.is_new
+        return started, None if started.bulk_id is None else bulk_reading.bulk(connection, started.bulk_id)
 
 
-def _tell_nothing(action: str, *, as_json: bool) -> None:
+def _tell_nothing(action: str, started: Started, *, as_json: bool) -> None:
+    """Say that no letter was taken; the command ends with 1 when some were meant."""
+    _tell_left_out(started)
     if as_json:
-        print_json({"bulk_id": None, "total": 0, "is_new": False})
+        print_json({"bulk_id": None, "total": 0} | _figures(started))
     else:
         print(f"nothing to {action}: no such letter is open, or a bulk has it under way")
+    if started.left_out:
+        raise typer.Exit(1)
+
+
+def _tell_left_out(started: Started) -> None:
+    if started.under_way:
+        are = "is" if started.under_way == 1 else "are"
+        remark(f"{counted(started.under_way, 'letter')} {are} under way in another bulk (fieldpost dlq bulks)")
+    if others := started.left_out - started.under_way:
+        why = (
+            "not open any more" if started.is_new or started.bulk_id is None else "newer than that bulk, or in another"
+        )
+        remark(f"{counted(others, 'letter')} left out: {why}")
+
+
+def _figures(started: Started) -> dict[str, object]:
+    return {"is_new": started.is_new, "left_out": started.left_out, "under_way": started.under_way}
 
 
 def _tell(done_word: str, done: Sequence[int], meant: Sequence[int], *, as_json: bool) -> None:

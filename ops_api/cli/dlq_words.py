@@ -16,7 +16,7 @@ from dlq.letters import UNDO_WITHIN
 from dlq.reading import Letter, LetterGroup
 from models.enums import Cause, LetterAction, Resolution
 from ops_api.cli.output import ago, line_of, print_fields, span, to_stdout
-from ops_api.wording import clock, counted
+from ops_api.wording import clock, counted, plain
 
 #: Lower to higher eighths of a line's height; the first stands for none.
 _BARS = "·▁▂▃▄▅▆▇█"
@@ -70,7 +70,7 @@ def print_letters(letters: Sequence[Letter], now: datetime) -> None:
         where = f" [dim]{escape(letter.mailbox)}[/]" if letter.mailbox else ""
         head = f"{letter.letter_id:>{width}}  {letter.stage:<{room}}  {age(letter.buried_at, now):>6} ago"
         console.print(f"[bold]{escape(head)}[/]  {escape(line_of(what, 60))}{where}", overflow="ellipsis", no_wrap=True)
-        ended = f"{letter.resolution} by {letter.resolved_by}; " if letter.resolution else ""
+        ended = plain(f"{letter.resolution} by {letter.resolved_by}; ") if letter.resolution else ""
         why = f"{' ' * width}  {ended}{letter.cause}, {said(letter)}"
         console.print(escape(why), overflow="ellipsis", no_wrap=True)
 
@@ -120,7 +120,7 @@ def _fields(found: Explained) -> list[tuple[str, object]]:
         ("alike", "\n".join(_alike(found))),
         ("done", "\n".join(_done(found)) or "nothing yet: nobody replayed, edited or discarded it"),
         ("arguments", _json(letter.args) if letter.args else None),
-        ("job", f"{letter.job_id}: {letter.stage} {letter.key}, lane {letter.lane}, trace {letter.trace_id}"),
+        ("job", plain(f"{letter.job_id}: {letter.stage} {letter.key}, lane {letter.lane}, trace {letter.trace_id}")),
     ]
 
 
@@ -142,7 +142,7 @@ def _mail(letter: Letter) -> str | None:
         letter.provider_id and f"provider id {letter.provider_id}",
         letter.raw_sha256 and letter.occurrence_id and f"its bytes: fieldpost raw {letter.occurrence_id} -o mail.eml",
     ]
-    return "\n".join(line for line in lines if line)
+    return plain("\n".join(line for line in lines if line))
 
 
 def _tries(letter: Letter) -> str:
@@ -203,7 +203,7 @@ def _raised_at(letter: Letter) -> str | None:
     """Return the deepest place in our own program; the libraries below it seldom matter."""
     places = [line.strip() for line in (letter.error_trace or "").splitlines() if line.lstrip().startswith("File ")]
     ours = [place for place in places if "site-packages" not in place]
-    return next(reversed(ours or places), None)
+    return plain(next(reversed(ours or places), "")) or None
 
 
 def _next(found: Explained) -> list[tuple[str, str]]:

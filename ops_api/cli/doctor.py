@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from ops_api.cli import doctor_silence
+from ops_api.cli import doctor_backups, doctor_silence
 from ops_api.cli.doctor_checks import RUNTIME_CHECKS, Check, Grade, settings_check
 from ops_api.cli.options import AsJson, Data
 from ops_api.cli.output import print_json, print_table
@@ -21,6 +21,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def doctor(data: Data = None, as_json: AsJson = False) -> None:
     """Check settings, database, tables, keys, clocks, broker, blob store, disk and workers; say what to do about each.
+
+    Where `fieldpost backup` was used: how its followers stand, and how old the newest copy is.
 
     Then says what stands still: jobs that are later than promised, things that no job takes on (strands), mailboxes
     that nobody reads, open dead letters. Of each it says nothing while all is well.
@@ -50,7 +52,7 @@ def _checks(data: Path | None) -> Iterator[Check]:
     try:
         with open_runtime(settings, where) as runtime:
             yield Check("database", Grade.OK, "started for this check" if runtime.is_own else "answers")
-            for check in (*RUNTIME_CHECKS, doctor_silence.silent, doctor_silence.dead_letters):
+            for check in (*RUNTIME_CHECKS, doctor_backups.backups, doctor_silence.silent, doctor_silence.dead_letters):
                 yield from check(runtime)
     except FieldpostError as error:
         yield Check("database", Grade.FAIL, str(error), "the rest was not checked")

@@ -109,4 +109,4 @@ def _started(connection: Connection, asked: BulkRequest, wish: Wish) -> StartedA
         raise Refusal(404, f"your organization has no dead letter {bulk_wishes.some(missing)}")
     started = bulk_wishes.start(connection, wish, None if asked.counted is None else asked.counted.value())
     found = None if started.bulk_id is None else bulk_reading.bulk(connection, started.bulk_id)
-    return StartedAnswer.of(found, is_new=started.is_new)
+    return StartedAnswer.of(started, found)

@@ -23,6 +23,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -170,8 +171,9 @@ def _remove_stale(folder: str) -> None:
     os.utime(folder)
     until = Path(folder).stat().st_mtime - STALE.total_seconds()
     for entry in os.scandir(folder):
-        if entry.stat(follow_symlinks=False).st_mtime < until:
-            Path(entry.path).unlink(missing_ok=True)
+        with suppress(OSError):  # another process took it, or it cannot be removed: the others can
+            if entry.stat(follow_symlinks=False).st_mtime < until:
+                Path(entry.path).unlink()
 
 
 def _write_all(write: Callable[[memoryview], int | None], data: bytes) -> None:

@@ -42,12 +42,20 @@ _LOCK = text("""
 _RETRY = text("""
     UPDATE outbound SET state = 'queued', handed_over = 0, handed_over_at = NULL, last_error = NULL WHERE id = :id
 """)
-#: Its job, wherever it got stuck, goes on at once; where it was buried, its dead letter is answered by that.
+#: Its job, wherever it got stuck, goes on at once; where it was buried, its dead letter is answered by that: the letter
+#: is locked first and then the job, as `dlq` does. A job that killed its process runs alone.
 _WAKE = text("""
-    WITH awake AS (
-        UPDATE jobs SET state = 'ready', run_at = now(), failures = 0, crashes = 0, is_suspect = false,
-                        is_wanted = false
+    WITH letter AS (
+        SELECT d.id, d.cause FROM dead_letters d JOIN jobs j ON j.id = d.job_id
+         WHERE j.stage = :stage AND j.key = :key AND d.resolution IS NULL FOR UPDATE OF d
+    ), locked AS (
+        SELECT count(*) AS letters, coalesce(bool_or(cause = 'crashed'), false) AS has_crashed FROM letter
+    ), awake AS (
+        UPDATE jobs SET state = 'ready', run_at = now(), failures = 0, crashes = 0, company = 0,
+                        is_suspect = (SELECT has_crashed FROM locked), is_wanted = false,
+                        last_error = last_error - 'first'
          WHERE stage = :stage AND key = :key AND state IN ('waiting', 'blocked', 'held', 'dead')
+           AND (SELECT letters FROM locked) >= 0
         RETURNING id, lane
     ), answered AS (
         UPDATE dead_letters SET resolution = 'replayed', resolved_at = now(), resolved_by = :actor,

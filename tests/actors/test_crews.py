@@ -59,3 +59,14 @@ def test_a_crew_for_some_lanes_leaves_the_others_alone(redis_url: str) -> None:
     until(lambda: answered, "the answer")
     crews.stop(timedelta(seconds=10))
     assert answered == [Line("fetch", Lane.REPAIR)]
+
+
+@pytest.mark.fault("F-14")
+def test_crews_that_do_not_end_are_left_behind_when_their_time_is_over(redis_url: str) -> None:
+    never = threading.Event()
+    crews = Crews(redis_url, lambda _: 1, tuple(Lane), SystemClock())
+    for worker in crews._workers:
+        worker.stop = lambda timeout: never.wait(timeout) and None  # type: ignore[method-assign]
+    crews.stop(timedelta(milliseconds=30))
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == "stop"] == [True, True]
+    never.set()

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event, text
 from structlog.testing import capture_logs
 
 from actors import holdings as module
@@ -122,3 +123,43 @@ def test_a_worker_that_stops_while_the_database_is_away_ends_in_order(database_u
     until(lambda: holder(db, held) is None)
     with db.begin() as connection:
         assert [job.key for job in ledger.reclaim(connection, timedelta(0))] == ["1"]
+
+
+@pytest.mark.fault("F-14", "F-29")
+def test_a_worker_that_stops_while_the_jobs_are_locked_waits_for_them_no_longer_than_is_left(db: Database):
+    held = Holdings(db, "1.2.3")
+    held.start()
+    claim(db, held)
+    waited: list[str] = []
+
+    @event.listens_for(db.engine, "before_cursor_execute")
+    def note(_connection, cursor, statement, *_rest) -> None:  # type: ignore[no-untyped-def]
+        if "UPDATE jobs" in statement:
+            waited.extend(
+                cursor.connection.execute(f"SHOW {name}").fetchone()[0]
+                for name in ("lock_timeout", "statement_timeout")
+            )
+
+    with db.begin() as connection:
+        connection.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+        assert held.stop(lambda: timedelta(milliseconds=150)) == set()
+    assert waited == ["150ms", "150ms"]
+    until(lambda: holder(db, held) is None)
+    with db.begin() as connection:
+        assert [job.key for job in ledger.reclaim(connection, timedelta(0))] == ["1"]
+
+
+@pytest.mark.fault("F-14", "F-56")
+def test_a_worker_that_stops_while_the_database_says_nothing_is_not_kept(
+    database_url: str, db: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_GRACE", timedelta(0))
+    with before_postgres(database_url) as network, closing(Database(network.url, "test")) as mine:
+        held = Holdings(mine, "1.2.3")
+        held.start()
+        claim(db, held)
+        network.blackhole()
+        with capture_logs() as said:
+            assert held.stop(lambda: timedelta(milliseconds=100)) == set()
+        assert [one["event"] for one in said] == ["worker.gave_nothing_back"]
+        assert value(db, "SELECT count(*) FROM jobs WHERE state = 'running'") == 1

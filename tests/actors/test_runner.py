@@ -123,7 +123,7 @@ def test_what_never_goes_away_is_a_dead_letter_at_once(bench: Bench, error: Exce
     bench.answer(**changes)
     assert bench.jobs == {"bad": "dead"}
     (letter,) = rows(bench.db, "SELECT key, cause, error_class, attempts, failures, resolution FROM dead_letters")
-    assert tuple(letter) == ("bad", "permanent", type(error).__name__, 1, 0, None)
+    assert tuple(letter) == ("bad", "permanent", type(error).__name__, 1, 1, None)
 
 
 def test_a_job_that_fails_as_often_as_its_stage_allows_is_a_dead_letter(bench: Bench):
@@ -134,7 +134,7 @@ def test_a_job_that_fails_as_often_as_its_stage_allows_is_a_dead_letter(bench: B
         bench.wake()
     assert bench.answer(attempts=3) == 0
     (letter,) = rows(bench.db, "SELECT cause, error_text, attempts, failures, trace_id FROM dead_letters")
-    assert tuple(letter)[:4] == ("exhausted", "not now", 3, 2)
+    assert tuple(letter)[:4] == ("exhausted", "not now", 3, 3)
     assert letter.trace_id == value(bench.db, "SELECT trace_id FROM jobs")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from obstore.store import MemoryStore, S3Store
 from pipeline.adapters import local_blobs
 from pipeline.adapters.blob_codec import MAX_CONTENT_BYTES, BlobCodec, blob_key
 from pipeline.adapters.blobs import ObjectBlobs, open_blob_store
-from pipeline.adapters.local_blobs import PARTS, LocalBlobs, disk_trouble
+from pipeline.adapters.local_blobs import PARTS, STALE, LocalBlobs, disk_trouble
 from pipeline.ports import BlobStore
 from pipeline.runtime.errors import Permanent, Transient, UserError
 
@@ -209,6 +210,17 @@ def test_a_folder_url_may_have_escaped_characters(tmp_path: Path) -> None:
     folder = tmp_path / "with space"
     open_blob_store(folder.as_uri()).put("raw", addressed(b"x"))
     assert (folder / "raw").is_dir()
+
+
+def test_what_cannot_be_removed_keeps_no_other_rest_of_a_dead_process(tmp_path: Path) -> None:
+    parts = tmp_path / "blobs" / PARTS
+    for number in range(20):
+        (parts / f"folder-{number}").mkdir(parents=True)
+        (parts / f"file-{number}").write_bytes(b"half")
+    for path in parts.iterdir():
+        os.utime(path, (0, path.stat().st_mtime - STALE.total_seconds() - 60))
+    LocalBlobs(tmp_path / "blobs")
+    assert {path.name.partition("-")[0] for path in parts.iterdir()} == {"folder"}
 
 
 def test_bucket_urls_open_without_a_request() -> None:

@@ -198,7 +198,10 @@ def test_a_replay_that_is_waited_for_ends_with_what_became_of_it(
     assert (done.code, "3 passed, 0 failed again" in done.out) == (0, True)
     assert fieldpost("dlq", "list").out == "No open dead letters.\n"
     nothing = fieldpost("dlq", "replay", "--all", "--yes", "--wait", "--json")
-    assert (nothing.code, nothing.json) == (0, {"bulk_id": None, "total": 0, "is_new": False})
+    assert (nothing.code, nothing.json) == (
+        0,
+        {"bulk_id": None, "total": 0, "is_new": False, "left_out": 0, "under_way": 0},
+    )
 
 
 def test_a_canary_that_fails_again_ends_with_exit_1_and_names_the_list_of_failures(
@@ -244,6 +247,36 @@ def test_arguments_are_edited_and_the_former_are_shown(
     assert (late.code, "not open any more" in late.err) == (1, True)
 
 
+def test_letters_that_a_bulk_leaves_out_are_named_and_end_with_exit_1(
+    fieldpost: Command, served: Settings, buried: list[int]
+) -> None:
+    fieldpost("dlq", "discard", buried[2], "--reason", "junk")
+    busy = fieldpost("dlq", "replay", buried[0], "--per-second", "0.01", "--json")
+    assert (busy.code, busy.json["left_out"]) == (0, 0)
+    named = fieldpost("dlq", "replay", *buried, "--canary", "1", "--json")
+    assert (named.code, named.json["total"], named.json["left_out"], named.json["under_way"]) == (1, 1, 2, 1)
+    assert "1 letter is under way in another bulk (fieldpost dlq bulks)" in named.err
+    assert "1 letter left out: not open any more" in named.err
+    for action in ("replay", "discard"):
+        none = fieldpost("dlq", action, "--all", "--yes", "--reason", "x")
+        assert (none.code, f"nothing to {action}" in none.out) == (1, True)
+        assert "2 letters are under way in another bulk" in none.err
+
+
+def test_a_terminal_obeys_nothing_that_an_error_or_a_subject_says(
+    fieldpost: Command, served: Settings, buried: list[int], db: Database
+) -> None:
+    evil = "boom \x1b]0;owned\x07 \x9b31m\x1b[31mred"
+    rows(db, "UPDATE dead_letters SET error_text = :evil, error_trace = :evil, error_class = :evil", evil=evil)
+    rows(db, "UPDATE messages SET subject = :evil", evil=evil)
+    fieldpost("dlq", "replay", "--all", "--canary", "1", "--yes", "--reason", evil)
+    rows(db, "UPDATE bulks SET ended_because = :evil", evil=evil)
+    for line in (f"show {buried[0]} --trace", "list", "groups", "count", "bulks", "bulk 1 --items waiting"):
+        said = fieldpost("dlq", *line.split())
+        assert "red" in said.out, line
+        assert not {"\x1b", "\x07", "\x9b"} & set(said.out + said.err), line
+
+
 def test_a_bulk_is_cancelled_once(fieldpost: Command, served: Settings, buried: list[int]) -> None:
     fieldpost("dlq", "replay", "--all", "--yes")
     done = fieldpost("dlq", "cancel", "1", "--reason", "rolled back")
@@ -265,6 +298,9 @@ def test_what_is_not_said_clearly_is_refused_in_one_line(
     for line in lines:
         done = fieldpost("dlq", *line.split())
         assert (done.code, len([one for one in done.err.splitlines() if one.startswith("fieldpost: ")])) == (2, 1), line
+    for line in (("replay", buried[0]), ("replay", "--all", "--yes"), ("discard", buried[0]), ("cancel", 1)):
+        done = fieldpost("dlq", *line, "--reason", " ")
+        assert (done.code, "say why with --reason" in done.err) == (2, True), line
     assert rows(db, "SELECT DISTINCT state FROM jobs") == [("dead",)]
 
 
@@ -277,6 +313,7 @@ def test_a_sparkline_is_as_high_as_its_share_of_the_highest_hour() -> None:
 def test_a_time_is_said_as_an_age_or_as_a_date() -> None:
     said = {"90min": 90, "2h": 120, "3d": 4_320, "1w": 10_080, "2026-03-02": 720, "2026-03-02T11:00+01:00": 120}
     assert {one: (NOW - moment(one, NOW)) // timedelta(minutes=1) for one in said} == said
+    assert moment("2h", NOW + timedelta(seconds=1)) == moment("2h", NOW + timedelta(seconds=59))
     for wrong in ("2x", "soon", "", "-2h", "9999999h"):
         with pytest.raises(UserError):
             moment(wrong, NOW)

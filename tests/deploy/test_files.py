@@ -43,6 +43,10 @@ METRICS = {
     "fieldpost_mailbox_unsynced_seconds": {"mailbox"},
     "fieldpost_stranded_occurrences": set(),
     "fieldpost_workers_alive": set(),
+    "fieldpost_database_up": set(),
+    "fieldpost_gauges_unreadable": {"family"},
+    "fieldpost_backup_slot_active": {"slot"},
+    "fieldpost_backup_slot_lost": {"slot"},
     "fieldpost_mailbox_up": {"mailbox"},
     "fieldpost_sync_lag_seconds": {"mailbox"},
     "fieldpost_provider_calls_total": {"method", "status"},
@@ -55,8 +59,8 @@ METRICS = {
     "fieldpost_watch_state": {"mailbox", "state"},
     "up": {"job", "instance"},
 }
-FUNCTIONS = {"max", "min", "sum", "rate", "increase", "delta", "deriv", "histogram_quantile"}
-WORDS = {"by", "on", "and", "unless"}
+FUNCTIONS = {"max", "min", "sum", "rate", "increase", "delta", "deriv", "histogram_quantile", "absent", "vector"}
+WORDS = {"by", "on", "and", "or", "unless"}
 LINT = """
 extends: default
 rules:
@@ -290,7 +294,17 @@ def test_an_alert_of_silence_names_reasons_and_kinds_that_exist() -> None:
         named = [one for rule in rules() for one in re.findall(rf'{label}=~?"([^"]*)"', rule["expr"])]
         told = [word for one in named for word in one.split("|")]
         assert len(told) == len(set(told))
-        assert set(told) == {one.value for one in values} - {Kind.OCCURRENCE.value}
+        assert set(told) == {one.value for one in values}
+
+
+@pytest.mark.parametrize(
+    ("alert", "missing"),
+    [("FieldpostDatabaseDown", "absent(fieldpost_database_up)"), ("FieldpostNoWorker", "or vector(0)")],
+)
+def test_an_alert_of_what_must_be_there_comes_too_when_nobody_can_tell(alert: str, missing: str) -> None:
+    (rule,) = [rule for rule in rules() if rule["alert"] == alert]
+    assert missing in rule["expr"]
+    assert rule["labels"]["severity"] == "page"
 
 
 def test_a_runbook_of_silence_says_what_it_means_how_to_look_and_what_to_do() -> None:

@@ -65,8 +65,11 @@ def test_a_canary_that_failed_once_stops_its_bulk_without_waiting_for_its_other_
     pile.tick()
     found = pile.bulk(started)
     assert (found.state, found.passed, found.failed, found.skipped) == (BulkState.STOPPED, 1, 1, 3)
-    assert found.ended_because == "1 of 2 canaries failed again: failed once more: Transient: not yet"
-    assert value(pile.db, "SELECT state FROM jobs WHERE failures = 1") == "waiting"
+    assert found.ended_because == "1 of 2 canaries failed again: Transient: not yet"
+    assert [item.note for item in pile.items(started) if item.state == "failed"] == [
+        "failed once more: Transient: not yet"
+    ]
+    assert value(pile.db, "SELECT state FROM jobs WHERE failures = 1 AND state <> 'dead'") == "waiting"
 
 
 def test_a_canary_whose_letter_is_not_open_any_more_is_replaced_by_the_next(pile: Pile) -> None:
@@ -152,6 +155,35 @@ def test_a_bulk_without_a_pace_has_a_bounded_number_on_its_way(pile: Pile, monke
     assert [_released(pile, started) for _ in range(2)] == [10, 10], "what failed once comes back"
     rows(pile.db, "UPDATE jobs SET state = 'blocked' WHERE state IN ('ready', 'waiting')")
     assert _released(pile, started) == 17, "what waits for a person burdens nobody"
+    rows(pile.db, "UPDATE jobs SET state = 'waiting', failures = 0 WHERE state IN ('ready', 'blocked')")
+    assert _released(pile, started) == 24, "nor what waits for the end of its mailbox's pause"
+
+
+def test_a_bulk_whose_letters_all_fail_and_come_back_stops_no_other_bulk(
+    pile: Pile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advancing, "ON_THEIR_WAY", 4)
+    pile.add(9, "failing")
+    failing = pile.start(pile.wish(text="failing"))
+    pile.tick()
+    pile.work(lambda _: "fail")
+    pile.tick()
+    pile.add(3, "healthy")
+    healthy = pile.start(pile.wish(text="healthy"))
+    pile.tick()
+    assert (pile.bulk(failing).released, pile.bulk(failing).waiting) == (4, 5)
+    assert (pile.bulk(healthy).released, pile.bulk(healthy).waiting) == (3, 0)
+
+
+def test_nobody_guesses_how_long_letters_take_that_were_let_go(pile: Pile) -> None:
+    pile.add(3)
+    started = pile.start(pile.wish(per_second=2))
+    pile.tick(SECOND)
+    assert pile.bulk(started).eta_seconds is not None
+    pile.work(lambda job: "pass" if job.job_id % 2 else "fail")
+    pile.tick(SECOND)
+    found = pile.bulk(started)
+    assert (found.waiting, found.finished_at, found.eta_seconds) == (0, None, None)
 
 
 def test_a_pace_that_a_person_chose_is_bounded_by_what_may_be_on_its_way_alone(

@@ -9,12 +9,13 @@ from datetime import timedelta
 
 import pytest
 
-from dlq import bulk_reading, bulks, history
+from dlq import advancing, bulk_reading, bulks, history, letters
 from dlq.bulks import Started
 from models.enums import BulkAction, BulkState, ItemState, LetterAction
 from pipeline.runtime.db import Database
 from tests.cli.archive import Archive
 from tests.dlq.pile import Pile
+from tests.dlq.plans import walked
 from tests.factories import organization, rows, value
 
 
@@ -67,20 +68,62 @@ def test_an_equal_wish_joins_the_bulk_under_way_whoever_asks_and_whenever_it_was
     first = pile.start(pile.wish(newest_id=ids[-1]))
     pile.add(1, "another")
     assert first.is_new
-    assert pile.start(pile.wish()) == Started(first.bulk_id, 3, is_new=False)
+    assert pile.start(pile.wish()) == Started(first.bulk_id, 3, is_new=False, left_out=1)
     assert pile.start(pile.wish(newest_id=ids[0])).bulk_id == first.bulk_id
-    assert pile.start(pile.wish(stage="dispatch")) == Started(pile.bulk(first).bulk_id + 1, 1, is_new=True)
+    assert pile.start(pile.wish(stage="dispatch")) == Started(
+        pile.bulk(first).bulk_id + 1, 1, is_new=True, left_out=3, under_way=3
+    )
 
 
 def test_a_letter_is_in_one_bulk_at_a_time_and_free_again_afterwards(pile: Pile) -> None:
     ids = pile.add(4)
     chosen = pile.start(pile.wish(letter_ids=ids[:2]))
-    assert pile.start().total == 2
-    assert pile.start(pile.wish(stage="dispatch")) == Started(None, 0, is_new=False)
+    rest = pile.start()
+    assert (rest.total, rest.left_out, rest.under_way) == (2, 2, 2)
+    assert pile.start(pile.wish(stage="dispatch")) == Started(None, 0, is_new=False, left_out=4, under_way=4)
     with pile.db.begin() as connection:
         assert chosen.bulk_id is not None
         assert bulks.cancel(connection, chosen.bulk_id, actor="bo", reason="wait for the update")
     assert pile.start(pile.wish(stage="dispatch")).total == 2
+
+
+def test_letters_named_by_id_that_are_not_open_or_stand_in_another_bulk_are_left_out_and_counted(pile: Pile) -> None:
+    gone, busy, free = pile.add(3)
+    with pile.db.begin() as connection:
+        letters.discard(connection, [gone], actor="bo", reason="old")
+    pile.start(pile.wish(letter_ids=[busy]))
+    wish = pile.wish(BulkAction.DISCARD, letter_ids=[gone, busy, free])
+    started = pile.start(wish)
+    assert (started.total, started.left_out, started.under_way) == (1, 2, 1)
+    again = pile.start(wish)
+    assert (again.bulk_id, again.left_out, again.under_way) == (None, 3, 1)
+
+
+def test_no_statement_goes_through_a_flood_of_letters_for_each_of_them(pile: Pile) -> None:
+    number = 1_500
+    pile.heap(4, "few")
+    pile.start(pile.wish(BulkAction.DISCARD))
+    pile.heap(2, "two")
+    pile.start()
+    pile.tick()
+    pile.work()
+    pile.tick()
+    for table in ("jobs", "dead_letters", "bulk_items", "bulks", "letter_actions"):
+        rows(pile.db, f"ANALYZE {table}")
+    pile.heap(number)
+    with walked(pile.db) as met:
+        replay = pile.start()
+        pile.tick()
+        with pile.db.begin() as connection:
+            assert bulks.cancel(connection, replay.bulk_id or 0, actor="bo", reason="not yet")
+        discard = pile.start(pile.wish(BulkAction.DISCARD))
+        with pile.db.begin() as connection:
+            ids = bulk_reading.letter_ids(connection, discard.bulk_id or 0, ItemState.PASSED)
+            restored = letters.restore(connection, ids, actor="ann", reason="wanted")
+            replayed = letters.replay(connection, ids, actor="ann", reason="wanted")
+    assert len(ids) == len(restored.letter_ids) == len(replayed.letter_ids) == number - advancing.IN_LINE
+    assert max(met.values()) > number
+    assert {said: n // number for said, n in met.items() if n > 60 * number} == {}
 
 
 def test_letters_buried_after_the_count_are_not_meant(pile: Pile) -> None:

@@ -133,6 +133,8 @@ def test_of_edits_at_once_each_keeps_what_was_there_before_it(pile: Pile) -> Non
         ({"a": "x" * 70_000}, "too long"),
         ({"a": object()}, "no JSON"),
         ({"a": "\ud800"}, "no JSON"),
+        ({"a": [float("nan")]}, "no JSON"),
+        ({"a": {"b": float("-inf")}}, "no JSON"),
     ],
 )
 def test_arguments_that_no_row_can_keep_are_refused_in_words(pile: Pile, args: dict[str, object], said: str) -> None:

@@ -14,6 +14,7 @@ from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Emit
 from tests.cli.archive import Archive
+from tests.dlq.pile import Pile
 
 
 @dataclass(frozen=True)
@@ -142,3 +143,10 @@ def test_a_time_bound_includes_its_beginning_and_not_its_end(db: Database, burie
         at = reading.find(connection, limit=1)[0].buried_at
         assert reading.count(connection, since=at, until=at) == 0
         assert reading.count(connection, since=at, until=at + timedelta(microseconds=1)) == 4
+
+
+def test_more_letters_can_be_named_than_a_statement_has_parameters(pile: Pile) -> None:
+    (letter_id,) = pile.add(1)
+    many = [letter_id, *range(10**12, 10**12 + 70_000)]
+    with pile.db.begin() as connection:
+        assert reading.ids(connection, letter_ids=many) == [letter_id]

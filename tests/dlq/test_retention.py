@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from actors.schedules import declared
-from dlq import letters, retention
+from dlq import bulks, letters, retention
 from models.enums import BulkAction, OccurrenceState
 from pipeline.runtime.settings import Settings
 from tests.dlq.pile import Pile
@@ -52,8 +52,13 @@ def test_what_a_bulk_has_under_way_is_kept(pile: Pile) -> None:
     assert forget(pile) == 0
     pile.work()
     pile.tick()
+    assert forget(pile) == 0, "a bulk that goes on judges itself by all of its letters"
+    assert (pile.bulk(started).passed, pile.bulk(started).waiting, pile.bulk(started).forgotten) == (1, 1, 0)
+    with pile.db.begin() as connection:
+        assert bulks.cancel(connection, started.bulk_id or 0, actor="bo", reason="enough")
     assert forget(pile) == 1
-    assert [item.state for item in pile.items(started)] == ["waiting"]
+    found = pile.bulk(started)
+    assert (found.total, found.passed, found.skipped, found.forgotten) == (2, 0, 1, 1)
 
 
 def test_the_beginning_of_an_open_letters_story_is_kept_until_that_is_resolved(pile: Pile) -> None:

@@ -233,7 +233,7 @@ def _died_of_mail(process: Process) -> bool:
 
 
 def _had_not_begun(process: Process) -> bool:
-    """Say whether a process was asked to stop before its first line: the signal ends it as any program, holding nothing."""
+    """Say whether it was asked to stop before its first line: it held nothing, and ended as any program does."""
     return process.ended == -signal.SIGTERM and not _tail(process.log)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from dlq import advancing
 from ops_api.access import Role
-from tests.ops_api.serving import Api, House, fetched, kill, rows
+from tests.ops_api.serving import Api, House, change, fetched, kill, rows
 
 _REPLAYED = "SELECT count(*), count(DISTINCT letter_id) FROM letter_actions WHERE action = 'replayed'"
 
@@ -48,6 +48,7 @@ def test_what_was_counted_is_replayed_and_nothing_that_came_later(api: Api, ours
     assert (answer.status_code, answer.json()["total"], answer.json()["is_new"]) == (202, 4, True)
     bulk = answer.json()["bulk"]
     assert (bulk["state"], bulk["waiting"], bulk["canaries"], bulk["actor"]) == ("canary", 4, 2, "oncall@example.org")
+    change(api.db, "UPDATE bulks SET topped_up_at = topped_up_at - interval '1 second'")
     _tick(api)
     assert person.get(f"/ops/jobs/dlq/bulks/{bulk['id']}").json()["released"] == 2
     cancelled = person.post(f"/ops/jobs/dlq/bulks/{bulk['id']}/cancel", json={"reason": "rolled back"}).json()
@@ -96,8 +97,22 @@ def test_of_fifty_equal_wishes_at_once_one_is_done_and_each_letter_replayed_once
     assert rows(api.db, "SELECT state, count(*) FROM jobs GROUP BY 1 ORDER BY 1") == [("dead", 1), ("ready", 12)]
     # The same wish afterwards finds nothing open; another body is another wish.
     again = person.post("/ops/jobs/dlq/replay", json=_counted(person, text="no such words"))
-    assert (again.status_code, again.json()) == (202, {"id": None, "total": 0, "is_new": False, "bulk": None})
+    nothing = {"id": None, "total": 0, "is_new": False, "left_out": 0, "under_way": 0, "bulk": None}
+    assert (again.status_code, again.json()) == (202, nothing)
     assert person.post("/ops/jobs/dlq/replay", json=_counted(person, text="canary-error")).json()["total"] == 1
+
+
+def test_what_another_wish_has_under_way_or_is_not_open_is_left_out_and_counted(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    gone, busy, free, late = _kill_many(api, ours, 4)
+    person.post("/ops/jobs/dlq/discard", json={"letter_ids": [gone], "reason": "spam"})
+    person.post("/ops/jobs/dlq/replay", json={"letter_ids": [busy], "reason": "x", "per_second": 0.01})
+    named = person.post("/ops/jobs/dlq/discard", json={"letter_ids": [gone, busy, free], "reason": "x"}).json()
+    assert (named["total"], named["left_out"], named["under_way"]) == (1, 2, 1)
+    found = person.post("/ops/jobs/dlq/discard", json=_counted(person, text="bad part")).json()
+    assert (found["total"], found["left_out"], found["under_way"]) == (1, 1, 1)
+    none = person.post("/ops/jobs/dlq/discard", json={"letter_ids": [late, busy], "reason": "x"}).json()
+    assert (none["id"], none["left_out"], none["under_way"]) == (None, 2, 1)
 
 
 def test_more_letters_than_were_counted_are_not_touched(api: Api, ours: House) -> None:

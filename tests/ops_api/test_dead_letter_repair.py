@@ -73,6 +73,12 @@ def test_arguments_that_cannot_be_kept_are_refused_and_change_nothing(api: Api, 
     for args in wrong:
         answer = person.post(f"/ops/jobs/{ours.job_id}/args", json={"args": args, "reason": "x"})
         assert (answer.status_code, len(answer.json()["detail"].splitlines())) == (422, 1), str(args)[:50]
+    for number in ("NaN", "-Infinity", "1e999"):
+        body = f'{{"args": {{"a": {number}}}, "reason": "x"}}'
+        answer = person.post(
+            f"/ops/jobs/{ours.job_id}/args", content=body, headers={"content-type": "application/json"}
+        )
+        assert (answer.status_code, len(answer.json()["detail"].splitlines())) == (422, 1), number
     assert rows(api.db, "SELECT count(*) FROM letter_actions") == [(0,)]
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import socket
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from models import schema
-from models.enums import OutboundKind
+from models.enums import Cause, OutboundKind
+from models.queries.strands import Kind
+from ops_api import families
 from ops_api.app import make_app
+from ops_api.families import FamilyReading
+from ops_api.ledger_gauges import LEDGER
 from ops_api.limits import Limits
-from ops_api.scans import OccurrenceScan
+from ops_api.scans import ArchiveScan, OccurrenceScan
 from pipeline.runtime import outgoing
+from pipeline.runtime.db import Database
 from pipeline.runtime.ledger import WORKER_LOCK
+from pipeline.table import STAGES
 from tests import factories
 from tests.deploy.probes import until
 from tests.ops_api.serving import Api, FakeClock, House, change, fetched, house, kill, serving, settings_for
@@ -203,13 +211,85 @@ def test_scrapes_in_quick_succession_ask_the_database_once(database_url: str) ->
         clock.at += timedelta(seconds=3)
         after = _samples(client.get("/metrics").text)
     name = ("fieldpost_dead_letters_open", "permanent", "parse")
-    assert [name in found for found in (before, during, after)] == [False, False, True]
+    assert [found[name] for found in (before, during, after)] == [0, 0, 1]
+
+
+def test_a_family_that_cannot_be_read_is_named_and_hides_no_other(api: Api, ours: House) -> None:
+    change(api.db, "ALTER TABLE watches RENAME TO mislaid")
+    found = _samples(api.client().get("/metrics").text)
+    unreadable = {name[1]: value for name, value in found.items() if name[0] == "fieldpost_gauges_unreadable"}
+    assert {family for family, value in unreadable.items() if value} == {"watches"}
+    assert {*LEDGER, "overdue", "strands", "readings", "sync", "archive"} == set(unreadable)
+    assert not [name for name in found if name[0].startswith("fieldpost_watch")]
+    assert found["fieldpost_database_up",] == 1
+    assert found["fieldpost_dead_letters_open", "permanent", "parse"] == 1
+    assert found["fieldpost_stranded_occurrences",] == 0
+
+
+def test_a_table_that_is_locked_hides_what_stands_in_it_alone(
+    api: Api, ours: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(families, "_LOCK", timedelta(milliseconds=20))
+    with api.db.begin() as connection:
+        connection.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+        found = _samples(api.client().get("/metrics").text)
+    unreadable = {name[1] for name, value in found.items() if name[0] == "fieldpost_gauges_unreadable" and value}
+    assert unreadable == {"overdue", "strands", "queue", "archive"}
+    assert not [name for name in found if name[0] in {"fieldpost_strands", "fieldpost_occurrences"}]
+    assert found["fieldpost_mailbox_up", str(ours.mailbox_id)] == 1
+    assert found["fieldpost_workers_alive",] == 0
+
+
+def test_what_no_time_is_left_for_is_unreadable_and_a_lost_connection_ends_the_reading(db: Database) -> None:
+    clock = FakeClock()
+
+    def slow(connection: Connection) -> str:
+        clock.at += timedelta(seconds=6)
+        return str(connection.execute(text("SHOW statement_timeout")).scalar_one())
+
+    with db.begin() as connection:
+        reading = FamilyReading(connection, clock)
+        assert [reading.read(name, slow) for name in ("first", "second", "third")] == ["3s", "2s", None]
+        assert {sample.labels["family"]: sample.value for sample in reading.gauge().samples} == {
+            "first": 0, "second": 0, "third": 1
+        }  # fmt: skip
+    with pytest.raises(SQLAlchemyError), db.begin() as connection:
+        FamilyReading(connection, clock).read(
+            "cut", lambda own: own.execute(text("SELECT pg_terminate_backend(pg_backend_pid())")).one()
+        )
+
+
+def test_every_stage_and_cause_has_its_figure_of_dead_letters_before_the_first_dies(api: Api) -> None:
+    found = _samples(api.client().get("/metrics").text)
+    told = {name[1:] for name in found if name[0] == "fieldpost_dead_letters_open"}
+    assert told == {(cause.value, stage) for cause in Cause for stage in STAGES}
+
+
+def test_a_backup_that_nobody_receives_is_told_by_its_slot(api: Api) -> None:
+    slot = f"fieldpost_{uuid4().hex[:8]}"
+    change(api.db, "SELECT pg_create_physical_replication_slot(:slot, true)", slot=slot)
+    try:
+        found = _samples(api.client().get("/metrics").text)
+    finally:
+        change(api.db, "SELECT pg_drop_replication_slot(:slot)", slot=slot)
+    assert (found["fieldpost_backup_slot_active", slot], found["fieldpost_backup_slot_lost", slot]) == (0, 0)
+    assert found["fieldpost_backup_slot_behind_bytes", slot] >= 0
+
+
+def test_a_stranded_occurrence_is_told_before_the_pass_that_found_it_has_ended(api: Api, ours: House) -> None:
+    with api.db.begin() as connection:
+        fetched(connection, ours.org_id, ours.mailbox_id, [f"p-{number}" for number in range(10)])
+        scan = ArchiveScan(page=4, tail=0)
+        told = [{one.kind: one.count for one in scan.read_on(connection)}.get(Kind.OCCURRENCE) for _ in range(3)]
+    assert told == [3, 7, 10]
 
 
 def test_metrics_are_json_when_asked_for(api: Api, ours: House) -> None:
     answer = api.client().get("/metrics", headers={"accept": "application/json"})
     letters = answer.json()["metrics"]["fieldpost_dead_letters_open"]
-    assert letters == [{"labels": {"stage": "parse", "cause": "permanent"}, "value": 1.0}]
+    assert [one for one in letters if one["value"]] == [
+        {"labels": {"stage": "parse", "cause": "permanent"}, "value": 1.0}
+    ]
 
 
 def test_metrics_can_be_switched_off(database_url: str) -> None:

@@ -13,14 +13,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Connection, text
 
 from deploy.local.lock import Endpoints
+from models.base import metadata
 from models.queries import silence as queries
+from models.queries import strands
 from models.queries.silence import Why
 from models.queries.strands import Kind
 from ops_api import scans, silence
 from ops_api.probes import LedgerCollector
 from ops_api.scans import ArchiveScan
 from ops_api.silence import ALLOWANCES, Expected, Silences
-from ops_api.silence_gauges import silence_gauges
+from ops_api.silence_gauges import overdue_gauge, strand_gauge, unread_gauge
 from ops_api.silence_words import sentences
 from pipeline.core.slots import CatchUp
 from pipeline.runtime.db import Database
@@ -93,7 +95,11 @@ class Scene:
         found = self.read()
         return {
             (sample.name.removeprefix("fieldpost_"), *sample.labels.values()): sample.value
-            for family in silence_gauges(found.strands, found.overdue, found.readings)
+            for family in (
+                overdue_gauge(found.overdue),
+                strand_gauge(found.strands, Kind),
+                unread_gauge(found.readings),
+            )
             for sample in family.samples
             if sample.value
         }
@@ -364,6 +370,17 @@ def test_a_case_that_a_person_or_the_policy_decided_about_is_no_strand(scene: Sc
     assert scene.read().strands
     scene.run(decided)
     assert not scene.read()
+
+
+def test_stranded_cases_are_asked_for_without_reading_all_events_and_letters(scene: Scene) -> None:
+    small = {"ix_events_policy", "ix_dead_letters_discarded"}
+    for index in (index for table in metadata.sorted_tables for index in table.indexes if index.name in small):
+        index.create(scene.connection, checkfirst=True)
+    scene.run("SET LOCAL enable_seqscan = off")
+    asked = {"orgs": [scene.world.org_id], "confidences": [0.5], "priorities": [1], "patience": timedelta(minutes=1)}
+    plan = "\n".join(scene.connection.execute(text(f"EXPLAIN {strands._CASES.text}"), asked).scalars())
+    assert {name for name in {*small, "uq_cases_open"} if name in plan} == {*small, "uq_cases_open"}
+    assert "Seq Scan" not in plan
 
 
 _AGE = "UPDATE mailboxes SET sync_cursor = :cursor, created_at = now() - interval '1 day', "

@@ -122,6 +122,13 @@ def upgrade() -> None:
     op.create_index(op.f("ix_letter_actions_letter_id_id"), "letter_actions", ["letter_id", "id"], unique=False)
     op.add_column("dead_letters", sa.Column("first_error", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.add_column("dead_letters", sa.Column("place", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
+    op.create_index(
+        "ix_dead_letters_discarded",
+        "dead_letters",
+        ["stage", "key"],
+        unique=False,
+        postgresql_where=sa.text("resolution = 'discarded'"),
+    )
     op.create_index("ix_dead_letters_group", "dead_letters", ["error_group", "stage", "buried_at"], unique=False)
     op.create_index(op.f("ix_dead_letters_job_id_id"), "dead_letters", ["job_id", "id"], unique=False)
     op.create_index(
@@ -132,6 +139,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("resolution IS NOT NULL"),
     )
     op.create_index("ix_dead_letters_trace", "dead_letters", ["trace_id"], unique=False)
+    op.create_index(
+        "ix_events_policy",
+        "events",
+        ["org_id", "at"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'policy.changed'"),
+    )
     op.create_index(
         "ix_jobs_suspects",
         "jobs",
@@ -146,12 +160,16 @@ def downgrade() -> None:
     """Take back."""
     op.drop_index(op.f("ix_work_orders_case_id"), table_name="work_orders")
     op.drop_index("ix_jobs_suspects", table_name="jobs", postgresql_where=sa.text("state = 'ready' AND is_suspect"))
+    op.drop_index("ix_events_policy", table_name="events", postgresql_where=sa.text("kind = 'policy.changed'"))
     op.drop_index("ix_dead_letters_trace", table_name="dead_letters")
     op.drop_index(
         "ix_dead_letters_resolved", table_name="dead_letters", postgresql_where=sa.text("resolution IS NOT NULL")
     )
     op.drop_index(op.f("ix_dead_letters_job_id_id"), table_name="dead_letters")
     op.drop_index("ix_dead_letters_group", table_name="dead_letters")
+    op.drop_index(
+        "ix_dead_letters_discarded", table_name="dead_letters", postgresql_where=sa.text("resolution = 'discarded'")
+    )
     op.drop_column("dead_letters", "place")
     op.drop_column("dead_letters", "first_error")
     op.drop_index(op.f("ix_letter_actions_letter_id_id"), table_name="letter_actions")
