@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test demo bench soak long run lock clean
+.PHONY: help setup check fix test demo bench recover soak long run lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -45,13 +45,17 @@ bench: setup ## Measure the chain, a backfill and the parser, each beside its li
 	@$(BIN)/python -m tests.bench.quota
 	@$(BIN)/python -m tests.bench.parsing
 
+recover: setup ## Measure how soon work goes on after faults, and what a replay of 10,000 dead letters costs live mail
+	@$(BIN)/python -m tests.bench.recovery
+	@$(BIN)/python -m tests.bench.replay
+
 soak: setup ## Chaos with real processes, SEEDS=20 seeds from FIRST_SEED=1: 100,000 messages, 1,000 faults, half an hour
 	@$(BIN)/python -m tests.faults.soak --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 long: setup ## Run the long tests, then the fault tests ROUNDS=5 times with other seeds
 	@$(BIN)/pytest -q -n 2 --dist loadgroup -m soak
 	@for seed in $$(seq 1 $(ROUNDS)); do echo "seed $$seed"; \
-	  $(BIN)/pytest -q tests/faults tests/flow -m "not soak" -p no:xdist --hypothesis-seed=$$seed || exit 1; done
+	  $(BIN)/pytest -q tests/faults tests/flow -m "not soak" -n 0 --hypothesis-seed=$$seed || exit 1; done
 
 run: setup ## Start everything on this machine
 	@$(BIN)/fieldpost up --data .data

@@ -6,18 +6,21 @@ names is there by then. The other order would miss those stored in between.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.local.backup_folder import BackupFolder, Manifest, advice, used
+from deploy.local.backup_folder import BackupFolder, Manifest, advice, free_bytes, used
 from deploy.local.backup_wal import current_chain, segment_of
 from deploy.local.binaries import PostgresBinaries
 from deploy.local.blob_copies import BlobCopies
+from deploy.local.layout import DataDir
 from models.queries import restoring
 from pipeline.adapters.blobs import local_folder
 from pipeline.runtime.db import Database
@@ -25,6 +28,8 @@ from pipeline.runtime.errors import UserError
 
 _PLAIN = {"LC_ALL": "C.UTF-8", "PGAPPNAME": "fieldpost backup"}
 _SAID = 300
+#: What a copy holds beside the tables: some segments of log.
+_MARGIN = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Origin:
     binaries: PostgresBinaries
     blob_url: str
     key_id: str | None
+    #: Where to note what the newest copy is; see `newest_copy`.
+    note: Path | None = None
 
     @property
     def dsn(self) -> str:
@@ -63,38 +70,78 @@ def take(origin: Origin, folder: BackupFolder, keep: int) -> Manifest:
         with origin.db.begin() as connection:
             before = restoring.standing(connection)
             chain = current_chain(connection, folder)
-        name = before.at.strftime("%Y%m%dT%H%M%S%fZ")
-        fresh = folder.begin(name)
-        _copy(origin, fresh / "pgdata")
-        verify(origin.binaries, fresh / "pgdata")
-        with origin.db.begin() as connection:
-            finished_at = restoring.now(connection)
-        copy_blobs(origin, folder)
-        reach = json.loads((fresh / "pgdata" / "backup_manifest").read_text(encoding="utf-8"))["WAL-Ranges"][0]
-        manifest = Manifest(
-            name=name,
-            fieldpost=version("fieldpost"),
-            revision=before.revision,
-            postgres=origin.binaries.version,
-            timeline=reach["Timeline"],
-            start_lsn=reach["Start-LSN"],
-            end_lsn=reach["End-LSN"],
-            started_at=before.at,
-            finished_at=finished_at,
-            chain=chain,
-            blobs=origin.blob_kind,
-            key_id=origin.key_id,
-            counts=before.counts,
-            size=_size(fresh / "pgdata"),
-        )
-        folder.finish(fresh, manifest)
+        fresh = folder.begin(before.at.strftime("%Y%m%dT%H%M%S%fZ"))
+        try:
+            manifest = _taken(origin, folder, fresh, before, chain)
+            folder.finish(fresh, manifest)
+        except BaseException:
+            folder.give_up(fresh)
+            raise
+        _note(origin, folder, manifest)
         folder.keep_newest(keep)
         _clear_log(folder, origin.binaries)
     return manifest
 
 
+def _taken(
+    origin: Origin, folder: BackupFolder, fresh: Path, before: restoring.Standing, chain: str | None
+) -> Manifest:
+    """Fill `fresh` with a verified copy, bring up the blobs, and return what it is."""
+    _check_room(origin, folder)
+    _copy(origin, fresh / "pgdata")
+    verify(origin.binaries, fresh / "pgdata")
+    with origin.db.begin() as connection:
+        finished_at = restoring.now(connection)
+    copy_blobs(origin, folder)
+    reach = json.loads((fresh / "pgdata" / "backup_manifest").read_text(encoding="utf-8"))["WAL-Ranges"][0]
+    return Manifest(
+        name=fresh.stem,
+        fieldpost=version("fieldpost"),
+        revision=before.revision,
+        postgres=origin.binaries.version,
+        timeline=reach["Timeline"],
+        start_lsn=reach["Start-LSN"],
+        end_lsn=reach["End-LSN"],
+        started_at=before.at,
+        finished_at=finished_at,
+        chain=chain,
+        blobs=origin.blob_kind,
+        key_id=origin.key_id,
+        counts=before.counts,
+        size=_size(fresh / "pgdata"),
+    )
+
+
+def newest_copy(data: DataDir) -> Path:
+    """Return the file of a data folder that says where the newest copy of it lies, and of when it is: JSON."""
+    return data.logs / "newest-copy.json"
+
+
+def _note(origin: Origin, folder: BackupFolder, manifest: Manifest) -> None:
+    """Note a copy for `fieldpost doctor`; the copy is whole without it."""
+    if origin.note is not None:
+        said = {"folder": os.fspath(folder.path), "name": manifest.name, "at": manifest.finished_at.isoformat()}
+        with suppress(OSError):
+            origin.note.write_text(json.dumps(said) + "\n", encoding="utf-8")
+
+
+def _check_room(origin: Origin, folder: BackupFolder) -> None:
+    """Refuse a copy that cannot fit, before the server is asked for it: each begins with a checkpoint."""
+    with origin.db.begin() as connection:
+        needed = restoring.size(connection) + _MARGIN
+    with used(folder.path):
+        free = free_bytes(folder.path)
+    if free < needed:
+        raise UserError(
+            f"a copy needs {needed // 1_000_000} MB and {folder.path} has {free // 1_000_000}; {advice(errno.ENOSPC)}"
+        )
+
+
 def copy_blobs(origin: Origin, folder: BackupFolder, copies: BlobCopies | None = None) -> int:
-    """Copy the blobs that `folder` lacks; return how many. Raises UserError when its disk is full or away."""
+    """Copy the blobs that `folder` lacks; return how many. Raises UserError when its disk is full or away.
+
+    So it does when the store itself cannot be read, and says which of the two it is.
+    """
     source = origin.blob_folder
     if source is None:
         return 0
@@ -119,7 +166,7 @@ def run(argv: list[str], what: str, otherwise: str) -> None:
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0][:_SAID]
         full = "No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr
-        raise UserError(f"{what} ({said}); {advice(28) if full else otherwise}")
+        raise UserError(f"{what} ({said}); {advice(errno.ENOSPC) if full else otherwise}")
 
 
 def _copy(origin: Origin, target: Path) -> None:

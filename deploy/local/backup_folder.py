@@ -5,6 +5,7 @@ base/20261125T020000Z/manifest.json   what it is; a copy without one was cut sho
 wal/<chain>/                          the log that a follower receives, one folder per unbroken stretch
 blobs/                                raw messages and attachments by their hashes, as the store has them
 chain                                 the stretch that the follower receives now
+identity                              which backup folder this is: a mount point without its disk is another
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +27,7 @@ from pipeline.runtime.errors import UserError
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
-_PART = ".part"
+_PART, _IDENTITY = ".part", "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,16 @@ class BackupFolder:
         with used(self.path):
             for folder in (self.path, self.base, self.wal, self.blobs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError), (self.path / _IDENTITY).open("x", encoding="ascii") as file:
+                file.write(f"{secrets.token_hex(16)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def identity(self) -> str | None:
+        """Return what tells this folder from every other; None where no backup folder is, as when its disk is away."""
+        path = self.path / _IDENTITY
+        with used(self.path):
+            return path.read_text(encoding="ascii").strip() if path.exists() else None
 
     def copies(self) -> list[Manifest]:
         """Return the whole copies, the oldest first. Raises UserError for a folder that cannot be read."""
@@ -111,16 +123,21 @@ class BackupFolder:
             fresh.rename(self.base / manifest.name)
             _sync(self.base)
 
+    def give_up(self, fresh: Path) -> None:
+        """Remove what there is of a copy that failed, as far as the disk allows: the next one needs the room."""
+        shutil.rmtree(fresh, ignore_errors=True)
+
     def keep_newest(self, count: int) -> list[str]:
         """Remove all but the newest copies, and log that no copy goes on with; returns the names of those removed."""
         copies = self.copies()
         gone, kept = copies[:-count], copies[-count:]
-        chains = {one.chain for one in kept} | {self.chain()}
+        chains = {one.chain for one in kept}
         with used(self.path):
             for one in gone:
                 shutil.rmtree(self.base / one.name)
             for folder in self.wal.iterdir():
-                if folder.name not in chains:
+                # A follower may have begun another stretch a moment ago: `begin_chain` names it before it is there.
+                if folder.name not in chains and folder.name != self.chain():
                     shutil.rmtree(folder)
         return [one.name for one in gone]
 
@@ -130,11 +147,15 @@ class BackupFolder:
         with used(self.path):
             return path.read_text(encoding="ascii").strip() if path.exists() else None
 
+    def has_log(self, chain: str) -> bool:
+        """Tell whether the folder of a stretch of log is there."""
+        return (self.wal / chain).is_dir()
+
     def begin_chain(self, name: str) -> None:
-        """Begin a new stretch of log."""
+        """Begin a new stretch of log; it is named before its folder is there, so that `keep_newest` never takes it."""
         with used(self.path):
-            (self.wal / name).mkdir(mode=0o700, parents=True)
             _write(self.path / "chain", name)
+            (self.wal / name).mkdir(mode=0o700, parents=True)
 
     @contextlib.contextmanager
     def lock(self, what: str) -> Iterator[None]:
@@ -167,10 +188,14 @@ def advice(number: int | None) -> str:
     return "is its disk there? Fieldpost itself goes on without it"
 
 
+def existing(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that exists: on its disk the folder lies, or will lie."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
 def free_bytes(folder: Path) -> int:
     """Return the room on the disk that a folder lies, or will lie, on."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(existing(folder)).free
 
 
 def newest_until(copies: Sequence[Manifest], until: datetime | None) -> Manifest | None:

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -19,6 +20,7 @@ from deploy.local.backup_folder import BackupFolder
 from deploy.local.binaries import PostgresBinaries
 from deploy.local.processes import Launch, Spawner
 from deploy.local.roles import Keeper, Role
+from pipeline.runtime.errors import UserError
 
 _SLOT = "fieldpost_"
 #: A slot that is gone, or that the server let go of, has lost log.
@@ -27,29 +29,52 @@ _IS_WHOLE = text("""
                     WHERE slot_name = :slot AND wal_status IN ('reserved', 'extended', 'unreserved'))
 """)
 _OPEN = text("SELECT pg_create_physical_replication_slot(:slot, true)")
-_DROP_LOST = text("""
-    SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots
-     WHERE slot_name LIKE 'fieldpost\\_%' AND NOT active AND wal_status = 'lost'
+#: What nobody will go on from: slots that lost log, that of the stretch before, and those that nobody used for an hour
+#: (PostgreSQL 17 tells since when): each holds up to `max_slot_wal_keep_size` of log on the server's disk.
+_DROP_LEFT = text("""
+    SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots s
+     WHERE slot_name LIKE 'fieldpost\\_%' AND NOT active
+       AND (wal_status = 'lost' OR slot_name = :former
+            OR CAST(to_jsonb(s) ->> 'inactive_since' AS timestamptz) < clock_timestamp() - interval '1 hour')
+""")
+_DROP = text("""
+    SELECT slot_name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+     WHERE slot_name = ANY(CAST(:slots AS text[])) AND NOT active
 """)
 _SEGMENT_NAME, _SEGMENT_BYTES = 24, 16 * 1024 * 1024
-_PARTIAL = ".partial"
+#: A segment's name is the number of its timeline, eight digits, and its place.
+_PARTIAL, _TIMELINE = ".partial", 8
 
 
 def current_chain(connection: Connection, folder: BackupFolder) -> str | None:
-    """Return the stretch of log that goes on unbroken in `folder`; None when there is none, or it has a hole."""
+    """Return the stretch of log that goes on unbroken in `folder`; None when there is none, or it has a hole.
+
+    A stretch whose folder is gone has a hole: what it held is nowhere else.
+    """
     name = folder.chain()
-    if name is None or not connection.execute(_IS_WHOLE, {"slot": _SLOT + name}).scalar_one():
+    if name is None or not folder.has_log(name):
+        return None
+    if not connection.execute(_IS_WHOLE, {"slot": _SLOT + name}).scalar_one():
         return None
     return name
 
 
 def open_chain(connection: Connection, folder: BackupFolder) -> str:
-    """Begin a new stretch of log, kept by the server from now on, and drop slots that it let go of; return its name."""
-    connection.execute(_DROP_LOST)
+    """Begin a new stretch of log, kept by the server from now on, and drop slots that were left; return its name.
+
+    The folder comes first: a slot is made at once, and would be left each time that a full disk refuses the folder.
+    """
+    connection.execute(_DROP_LEFT, {"former": f"{_SLOT}{folder.chain()}"})
     name = secrets.token_hex(4)
-    connection.execute(_OPEN, {"slot": _SLOT + name})
     folder.begin_chain(name)
+    connection.execute(_OPEN, {"slot": _SLOT + name})
     return name
+
+
+def drop_slots(connection: Connection, chains: Iterable[str]) -> set[str]:
+    """Let the server keep no log for these stretches any more; return those whose slots were still there, and idle."""
+    rows = connection.execute(_DROP, {"slots": [_SLOT + name for name in chains]}).all()
+    return {str(row.slot_name).removeprefix(_SLOT) for row in rows}
 
 
 def receiver(binaries: PostgresBinaries, dsn: str, folder: BackupFolder, chain: str, log: Path) -> Launch:
@@ -65,18 +90,29 @@ def kept(launch: Launch, spawner: Spawner) -> Keeper:
     return Keeper(Role("wal-receiver", launch, spawner))
 
 
-def bring_log(chain: Path, pgdata: Path) -> int:
-    """Put a received stretch of log into a copied database, to be replayed; return how many files were taken.
+def log_from(chain: Path, first: str) -> list[Path]:
+    """Return the received log that a copy needs whose own log begins in the segment `first`, oldest first.
+
+    Raises UserError when its folder is gone.
+    """
+    if not chain.is_dir():
+        raise UserError(
+            f"the log that the copy goes on with is missing ({chain}): bring that folder back; or make it, empty, to "
+            "restore the copy alone"
+        )
+    found = [path for path in sorted(chain.iterdir()) if _is_log(path.name.removesuffix(_PARTIAL))]
+    return [path for path in found if ".history" in path.name or path.name[_TIMELINE:] >= first[_TIMELINE:]]
+
+
+def bring_log(log: Iterable[Path], pgdata: Path) -> int:
+    """Put received log into a copied database, to be replayed; return how many files were taken.
 
     A copy has the log of its own time. Of a segment that both have, the one that goes further is taken: both are the
     same log, and what was not written yet is zeros.
     """
     taken = 0
-    for source in sorted(chain.iterdir()):
-        name = source.name.removesuffix(_PARTIAL)
-        if not _is_log(name):
-            continue
-        target = pgdata / "pg_wal" / name
+    for source in log:
+        target = pgdata / "pg_wal" / source.name.removesuffix(_PARTIAL)
         if not target.exists() or _reach(source) > _reach(target):
             shutil.copyfile(source, target)
             taken += 1

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from deploy.local.attach import attach
-from deploy.local.backup import Origin, take
+from deploy.local.backup import Origin, newest_copy, take
 from deploy.local.backup_folder import BackupFolder, Manifest
 from deploy.local.binaries import find_postgres
 from deploy.local.following import PACE, Follower
@@ -93,7 +93,7 @@ def _origin(settings: Settings, data: DataDir, *, start: bool) -> Iterator[tuple
         url = endpoints.database_url
         db = stack.enter_context(closing(Database(url, "backup", pool_size=1, statement_timeout=_PATIENCE)))
         key_id = Secrets.of(complete).key_id if complete.secret_key is not None else None
-        yield Origin(db, url, find_postgres(), complete.blob_url, key_id), data.logs
+        yield Origin(db, url, find_postgres(), complete.blob_url, key_id, newest_copy(data)), data.logs
 
 
 def _stop(supervisor: Supervisor) -> None:

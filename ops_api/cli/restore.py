@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from deploy.local.binaries import find_postgres
 from deploy.local.blob_copies import names
 from deploy.local.layout import DataDir, told
 from models.queries import queue
+from models.queries import restoring as queries
 from ops_api.cli.options import AsJson, Data, Yes
 from ops_api.cli.output import print_fields, print_json, remark
 from ops_api.cli.session import begin, data_dir, open_long, open_runtime
@@ -48,6 +49,9 @@ def restore(
     settle: Annotated[
         bool, typer.Option("--settle", help="Other tools restored the database that the settings name.")
     ] = False,
+    blobs_are_lost: Annotated[
+        bool, typer.Option("--blobs-are-lost", help="With --settle: much raw mail is gone; read it again.")
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,24 +59,25 @@ def restore(
 
     Mail that was about to leave is looked up at its provider before it is handed over again, numbers that may have been
     told since are not given out again, and mail since then is read from the mailboxes once `fieldpost up` runs. With
-    --settle it does only that, to a PostgreSQL of your own that its own tools restored: stop workers and APIs first.
+    --settle it does only that, to a PostgreSQL of your own that its own tools restored: stop workers and APIs first,
+    and see that the blob folder is there, for mail whose bytes it lacks is read again. Blobs go to the folder that
+    FIELDPOST_BLOB_URL names, else into --data; each is compared with its hash, and a damaged one is read again.
 
     Example: fieldpost restore /mnt/backup/fieldpost --data /var/lib/fieldpost --secret-key ~/secret.key
 
     Exit codes: 0 restored, 2 bad input or configuration, or the backup is damaged.
     """
     if settle:
-        _settle(data, is_sure=yes, as_json=as_json)
+        _settle(data, is_sure=yes, are_lost=blobs_are_lost, as_json=as_json)
         return
     if folder is None:
         raise UserError("name the backup folder, as in `fieldpost restore /mnt/backup/fieldpost --data NEW`")
     settings = read_settings()
     set_up_logs(settings.log_format, "warning", "restore")
     where, source, moment = data_dir(settings, data), BackupFolder.at(folder), _moment(until)
-    key = _key(settings, secret_key, restoring.choose_copy(source, moment), is_lost=without_key)
-    done = restoring.restore(source, where, find_postgres(), until=moment)
-    if key is not None:
-        _put_key(where, key)
+    copy = restoring.choose_copy(source, moment)
+    key, blobs = _key(settings, secret_key, copy, is_lost=without_key), blob_folder(settings, copy)
+    done = restoring.restore(source, where, find_postgres(), until=moment, blobs=blobs, key=key)
     _tell(done, where, as_json=as_json)
 
 
@@ -105,15 +110,23 @@ def _key(settings: Settings, file: Path | None, copy: Manifest, *, is_lost: bool
     return None if file is None else said
 
 
-def _put_key(data: DataDir, key: str) -> None:
-    path = data.path / "secret.key"
-    with told(path):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"{key}\n")
+def blob_folder(settings: Settings, copy: Manifest) -> Path | None:
+    """Return where the settings will look for the blobs; None for the data folder's own place.
+
+    Raises UserError where that is not what the copy has: what is restored would not be found.
+    """
+    url = settings.blob_url
+    folder = local_folder(url) if url is not None else None
+    if copy.blobs == "file" and url is not None and folder is None:
+        raise UserError(
+            f"the backup holds its blobs, and FIELDPOST_BLOB_URL names {url}: unset it, or name an empty folder (file:///...)"
+        )
+    if copy.blobs != "file" and (url is None or folder is not None):
+        raise UserError(f"the backup's blobs stayed in a bucket ({copy.blobs}): set FIELDPOST_BLOB_URL to it")
+    return folder
 
 
-def _settle(data: Path | None, *, is_sure: bool, as_json: bool) -> None:
+def _settle(data: Path | None, *, is_sure: bool, are_lost: bool, as_json: bool) -> None:
     """Make the database of the settings fit to be worked on."""
     settings, where = begin("restore", data)
     if settings.database_url is None:
@@ -122,21 +135,31 @@ def _settle(data: Path | None, *, is_sure: bool, as_json: bool) -> None:
         raise UserError("stop them first")
     with open_runtime(settings, where, start=False, create=True) as runtime:
         with runtime.db.begin() as connection:
-            live = queue.live_workers(connection)
+            live, has_blobs = queue.live_workers(connection), queries.has_blobs(connection)
         if live:
             raise UserError(f"{len(live)} workers are alive on this database: stop them first")
         assert runtime.settings.blob_url is not None
-        kept = local_folder(runtime.settings.blob_url)
-        long = open_long(runtime.settings)
-        try:
-            with long.begin() as connection:
-                found = settling.settle(connection, "other tools", None if kept is None else names(kept))
-        finally:
-            long.close()
+        stored = _stored(runtime.settings.blob_url, has_blobs=has_blobs)
+        with closing(open_long(runtime.settings)) as long, long.begin() as connection:
+            found = settling.settle(connection, "other tools", stored, blobs_are_lost=are_lost)
     if as_json:
         print_json(asdict(found))
     else:
         print_fields(_told(found))
+
+
+def _stored(blob_url: str, *, has_blobs: bool) -> list[tuple[str, str]] | None:
+    """Return what the blob folder holds; None for a bucket. Raises UserError where it should be and is not."""
+    folder = local_folder(blob_url)
+    if folder is None:
+        return None
+    if has_blobs and not folder.is_dir():
+        raise UserError(
+            f"the blob folder {folder} is not there: mount its disk, or correct FIELDPOST_BLOB_URL; if it is lost, "
+            "make it"
+        )
+    with told(folder):
+        return list(names(folder))
 
 
 def _tell(done: restoring.Restored, data: DataDir, *, as_json: bool) -> None:
@@ -165,4 +188,5 @@ def _told(found: settling.Settled) -> list[tuple[str, object]]:
             "read again",
             f"{found.refetched} mails, for {found.lost_blobs} blobs are missing" if found.lost_blobs else None,
         ),
+        ("dead letters", f"{found.letters} whose mail a replay reads again" if found.letters else None),
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from deploy.local.attach import attach
 from deploy.local.layout import DataDir, check_version, default_data_dir, told
@@ -22,6 +23,7 @@ from deploy.local.lock import Endpoints
 from deploy.local.signals import stop_signals_blocked
 from deploy.local.supervisor import Supervisor
 from models import schema
+from models.queries.summary import database_time
 from ops_api.cli.output import remark
 from pipeline.adapters.clock import SystemClock
 from pipeline.commands import migrating
@@ -33,6 +35,8 @@ from pipeline.runtime.settings import Settings, environment, read_settings
 _SECRET_FILE = "secret.key"  # noqa: S105 - a file's name
 
 
+#: Between two looks at a database that is away.
+_PAUSE = timedelta(milliseconds=500)
 #: With less than this on its disk PostgreSQL is about to stop, or has (a WAL segment is 16 MB).
 _LITTLE = 64_000_000
 
@@ -70,11 +74,14 @@ def data_dir(settings: Settings, data: Path | None) -> DataDir:
 
 
 @contextmanager
-def open_runtime(settings: Settings, data: DataDir, *, start: bool = True, create: bool = False) -> Iterator[Runtime]:
+def open_runtime(
+    settings: Settings, data: DataDir, *, start: bool = True, create: bool = False, patience: timedelta = timedelta(0)
+) -> Iterator[Runtime]:
     """Open the database that the settings, a running `fieldpost up` or, with `start`, embedded servers give.
 
     Servers started here stop at the end of the block. With `create` a new data folder is filled and missing migrations
-    are applied wherever the database is; without, only in servers started here. Raises `UserError` in words.
+    are applied wherever the database is; without, only in servers started here. A database that is away is waited for
+    as long as `patience`. Raises `UserError` in words.
     """
     with ExitStack() as stack:
         endpoints, servers = stack.enter_context(_servers(settings, data, start=start, create=create))
@@ -83,9 +90,32 @@ def open_runtime(settings: Settings, data: DataDir, *, start: bool = True, creat
         assert complete.database_url is not None
         db = stack.enter_context(closing(Database(complete.database_url, "command", pool_size=4)))
         stack.enter_context(_trouble_in_words(data.path))
+        _wait_for(db, patience)
         db.check()
         prepare(db, apply=create or is_own)
         yield Runtime(complete, data, db, servers, SystemClock())
+
+
+def _wait_for(db: Database, patience: timedelta) -> None:
+    """Give a database that is away, or starts, some time: at boot of a machine it comes up beside us."""
+
+    def ask() -> None:
+        with db.begin() as connection:
+            database_time(connection)
+
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if state.attempt_number == 1:
+            said = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            remark(f"waiting up to {patience.total_seconds():.0f} s for the database ({said})")
+
+    if not patience:
+        return
+    with suppress(RetryError, DBAPIError):  # `check` then says why, in words
+        Retrying(
+            retry=retry_if_exception(is_passing), stop=stop_after_delay(patience), wait=wait_fixed(_PAUSE),
+            before_sleep=tell,
+        )(ask)  # fmt: skip
 
 
 def open_long(settings: Settings) -> Database:

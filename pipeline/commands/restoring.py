@@ -6,7 +6,7 @@ happen twice. Everything here is harmless to a database that was not restored, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,11 +17,19 @@ from sqlalchemy import Connection, Row, text
 from models.enums import Lane, OccurrenceState
 from pipeline.runtime import ledger
 from pipeline.runtime.db import copy_rows
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.jobs import Emit
 
 #: What stands in the history of each organization; mail that came before it is not answered automatically any more.
 EVENT = "installation.restored"
 _SAID = "the database was restored: it may have left after the moment that was restored"
+#: Who lacks more than one blob of so many has mostly named the wrong folder, or its disk is not there.
+_FEW = 20
+
+#: Whole tables are counted and rewritten, and nobody else is there.
+_NO_LIMITS = text("""
+    SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)
+""")
 
 #: A number that was told after that moment must not be told again of something else. Ids go on at the next thousand
 #: millions, which no installation reaches in between; numbers that people read aloud at ten thousand, or four weeks
@@ -95,6 +103,30 @@ _AGAIN = text("""
      WHERE o.id = raw.id AND m.id = o.mailbox_id
     RETURNING o.id, o.org_id, o.mailbox_id, o.state, o.state = 'seen' AND m.provider <> 'files' AS is_metered
 """)
+#: A dead letter of a mail whose bytes are lost: a replay begins with the fetch. What was set aside for another reason
+#: has its message, and goes on without the bytes.
+_ANEW = text("""
+    WITH hit AS (
+        SELECT o.id FROM occurrences o
+          JOIN blobs b ON b.org_id = o.org_id AND b.kind = 'raw' AND b.sha256 = o.raw_sha256
+         WHERE o.state = 'quarantined'
+           AND NOT EXISTS (SELECT FROM stored_blobs s WHERE s.kind = b.kind AND s.sha256 = b.sha256)
+           AND NOT EXISTS (SELECT FROM quarantines q WHERE q.occurrence_id = o.id AND q.released_at IS NULL)
+    ), letter AS (
+        UPDATE dead_letters d SET stage = 'fetch' FROM hit
+         WHERE d.key = CAST(hit.id AS text) AND d.stage IN ('parse', 'stitch', 'routing')
+           AND d.resolution IS DISTINCT FROM 'replayed'
+           AND NOT EXISTS (SELECT FROM jobs j WHERE j.stage = 'fetch' AND j.key = d.key)
+        RETURNING d.job_id, hit.id
+    ), job AS (
+        UPDATE jobs SET stage = 'fetch' FROM letter WHERE jobs.id = letter.job_id AND jobs.state = 'dead'
+    ), evidence AS (
+        DELETE FROM occurrence_recipients r USING letter WHERE r.occurrence_id = letter.id
+    )
+    UPDATE occurrences o SET message_id = NULL, raw_sha256 = NULL FROM (SELECT DISTINCT id FROM letter) AS named
+     WHERE o.id = named.id
+""")
+_NAMED = text("SELECT count(*) FROM blobs")
 _LOST = text("""
     SELECT count(*) FROM blobs b
      WHERE NOT EXISTS (SELECT FROM stored_blobs s WHERE s.kind = b.kind AND s.sha256 = b.sha256)
@@ -103,7 +135,10 @@ _LOST = text("""
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What was told: numbers skipped, jobs fenced, mails to be looked up, wishes left, and what is read again."""
+    """What was told: numbers skipped, jobs fenced, mails to be looked up, wishes left, and what is read again.
+
+    `letters` are dead ones whose mail a replay reads again, too.
+    """
 
     sequences: int
     jobs: int
@@ -111,14 +146,24 @@ class Settled:
     wishes: int
     lost_blobs: int
     refetched: int
+    letters: int
 
 
-def settle(connection: Connection, origin: str, stored: Iterable[tuple[str, str]] | None) -> Settled:
+def lift_limits(connection: Connection) -> None:
+    """Let this transaction take as long as it takes; only where nobody else works on the database."""
+    connection.execute(_NO_LIMITS)
+
+
+def settle(
+    connection: Connection, origin: str, stored: Sequence[tuple[str, str]] | None, *, blobs_are_lost: bool = False
+) -> Settled:
     """Make a restored database fit to be worked on, before any worker or API is started; nothing may run.
 
     `origin` says where it came from, for the record. `stored` are kind and hash of every blob that is there: what the
-    rows name beside them is asked for again; None leaves blobs alone.
+    rows name beside them is asked for again; None leaves blobs alone. Raises UserError when more than one of twenty is
+    not there, unless `blobs_are_lost` says that it is true.
     """
+    lift_limits(connection)
     sequences = connection.execute(_SKIP).scalar_one()
     jobs = connection.execute(_FENCE).rowcount
     connection.execute(_NO_WORKERS)
@@ -127,9 +172,9 @@ def settle(connection: Connection, origin: str, stored: Iterable[tuple[str, str]
     for statement in (_HURRY, _WATCH, _SPENT):
         connection.execute(statement)
     wishes = _leave_wishes(connection)
-    lost, refetched = _refetch(connection, stored) if stored is not None else (0, 0)
+    lost, refetched, letters = (0, 0, 0) if stored is None else _refetch(connection, stored, are_lost=blobs_are_lost)
     _tell(connection, {"origin": origin, "doubtful": len(doubtful), "lost_blobs": lost})
-    return Settled(sequences, jobs, doubtful, wishes, lost, refetched)
+    return Settled(sequences, jobs, doubtful, wishes, lost, refetched, letters)
 
 
 def _leave_wishes(connection: Connection) -> int:
@@ -141,14 +186,24 @@ def _leave_wishes(connection: Connection) -> int:
     return len(rows)
 
 
-def _refetch(connection: Connection, stored: Iterable[tuple[str, str]]) -> tuple[int, int]:
+def _refetch(connection: Connection, stored: Sequence[tuple[str, str]], *, are_lost: bool) -> tuple[int, int, int]:
+    """Ask for what is lost; return how many blobs are, how many mails are read again, and letters that would be."""
     connection.execute(text("CREATE TEMPORARY TABLE stored_blobs (kind text, sha256 bytea) ON COMMIT DROP"))
     copy_rows(connection, "stored_blobs", ("kind", "sha256"), [(kind, bytes.fromhex(name)) for kind, name in stored])
     connection.execute(text("ANALYZE stored_blobs"))
     lost: int = connection.execute(_LOST).scalar_one()
-    rows = connection.execute(_AGAIN).all() if lost else []
+    if not lost:
+        return 0, 0, 0
+    named: int = connection.execute(_NAMED).scalar_one()
+    if lost * _FEW > named and not are_lost:
+        raise UserError(
+            f"{lost} of the {named} blobs that the database names are not in the blob folder: is its disk there, and "
+            "is it the right one? If they are lost for good, say --blobs-are-lost: their mail is read again"
+        )
+    letters = connection.execute(_ANEW).rowcount
+    rows = connection.execute(_AGAIN).all()
     ledger.put(connection, [_again(row) for row in rows])
-    return lost, len(rows)
+    return lost, len(rows), letters
 
 
 def _again(row: Row[Any]) -> Emit:

@@ -86,7 +86,7 @@ class Story:
 
     def sent(self) -> list[Message]:
         """Return what Gmail took from us."""
-        return [one for one in self.box.box.messages.values() if "SENT" in one.labels]
+        return [one for one in list(self.box.box.messages.values()) if "SENT" in one.labels]
 
     def told(self) -> dict[str, list[Message]]:
         """Return the automatic answers that Gmail took, by the Message-ID that they answer."""

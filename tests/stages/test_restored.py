@@ -6,11 +6,14 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
-from models.enums import Lane, OutboundKind
+from dlq import letters
+from models.enums import Cause, Lane, OutboundKind
 from pipeline.commands import restoring
 from pipeline.ports import Fetched
 from pipeline.runtime import ledger, outgoing
+from pipeline.runtime.errors import UserError
 from pipeline.stages import fetch, send
 from tests import conservation, factories
 from tests.factories import NOON, mail
@@ -24,7 +27,7 @@ def settle(world: World, *, blobs: bool = False) -> restoring.Settled:
     """Tell the world's database that it was restored just now."""
     stored = [(str(kind), name) for kind, name in world.blobs.contents] if blobs else None
     with world.db.begin() as connection:
-        return restoring.settle(connection, "a copy", stored)
+        return restoring.settle(connection, "a copy", stored, blobs_are_lost=True)
 
 
 def answer(world: World) -> UUID:
@@ -135,6 +138,45 @@ def test_bytes_that_the_restored_store_lacks_are_read_again_and_nothing_is_doubl
     assert world.state_of(lost) == "routed"
     assert settle(world, blobs=True).lost_blobs == 0
     assert _facts(world) == before
+
+
+def test_a_dead_letter_whose_mail_is_lost_begins_with_the_fetch_when_it_is_replayed(world: World) -> None:
+    occurrence_id = listed(world, "p-dead", mail("Odd"))
+    world.run_jobs(fetch.STAGE, chain.job(world, "fetch", occurrence_id, Lane.REPAIR))
+    with world.db.begin() as connection:
+        ledger.put(connection, [factories.emit(str(occurrence_id), "parse", org_id=world.org_id)])
+        (job,) = factories.claimed(connection, "parse")
+        letters.bury(connection, [letters.Death(job, Cause.PERMANENT, None, by_occurrence=True)])
+    world.blobs.contents.clear()
+    settled = settle(world, blobs=True)
+    assert (settled.letters, settled.refetched, world.state_of(occurrence_id)) == (1, 0, "quarantined")
+    with world.db.begin() as connection:
+        letters.replay(connection, [world.value("SELECT id FROM dead_letters")], actor="ann", reason="mended")
+    assert world.value("SELECT stage FROM jobs WHERE state = 'ready'") == "fetch"
+    read(world, occurrence_id)
+    assert world.state_of(occurrence_id) == "routed"
+
+
+def test_a_store_that_lacks_much_is_refused_and_changes_nothing_until_a_person_says_it_is_lost(world: World) -> None:
+    for number in range(20):
+        occurrence_id = listed(world, f"p-{number}", mail(f"No. {number}"))
+        world.run_jobs(fetch.STAGE, chain.job(world, "fetch", occurrence_id, Lane.REPAIR))
+    stored = [(str(kind), name) for kind, name in world.blobs.contents]
+    before = _facts(world)
+    with pytest.raises(UserError, match=r"2 of the 20 blobs .* --blobs-are-lost"), world.db.begin() as connection:
+        restoring.settle(connection, "a copy", stored[2:])
+    assert _facts(world) == before
+    with world.db.begin() as connection:
+        assert restoring.settle(connection, "a copy", stored[1:]).lost_blobs == 1
+    with world.db.begin() as connection:
+        assert restoring.settle(connection, "a copy", [], blobs_are_lost=True).lost_blobs == 20
+
+
+def test_to_settle_may_take_longer_than_other_transactions(world: World) -> None:
+    with world.db.begin() as connection:
+        restoring.settle(connection, "a copy", None)
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            assert connection.execute(text(f"SELECT current_setting('{name}')")).scalar_one() == "0"
 
 
 def test_an_attachment_that_is_missing_is_taken_from_the_mail_again(world: World) -> None:
