@@ -98,6 +98,23 @@ class Post:
         return AuthResult(success=login == (USER, PASSWORD), handled=False)
 
 
+class _Controller(Controller):
+    """A server that hangs up on everybody when it stops: a client that was killed may have left a connection."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._served: list[SMTP] = []
+        super().__init__(*arguments, **options)
+
+    def factory(self) -> SMTP:
+        self._served.append(super().factory())
+        return self._served[-1]
+
+    def hang_up(self) -> None:
+        for server in self._served:
+            if server.transport is not None:
+                self.loop.call_soon_threadsafe(server.transport.abort)
+
+
 @contextmanager
 def smtp_server(*, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None) -> Iterator[Post]:
     """Serve on a free port of 127.0.0.1 while the block runs; logins are demanded."""
@@ -105,7 +122,7 @@ def smtp_server(*, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext |
     options: dict[str, Any] = {"authenticator": post.authenticate, "auth_require_tls": False}
     if starttls is not None:
         options |= {"tls_context": starttls, "require_starttls": True}
-    controller = Controller(post, hostname=HOST, port=_free_port(), ssl_context=tls, **options)
+    controller = _Controller(post, hostname=HOST, port=_free_port(), ssl_context=tls, **options)
     controller.start()
     post.port = controller.port
     try:
@@ -113,6 +130,7 @@ def smtp_server(*, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext |
     finally:
         if post.hold is not None:
             post.hold.clear()
+        controller.hang_up()
         controller.stop()
 
 

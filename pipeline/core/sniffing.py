@@ -29,8 +29,10 @@ _TEXT_REACH = 1_024
 _OCTETS = "application/octet-stream"
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
+#: One piece of what may stand before the first tag. Taken piece by piece: possessive groups that have to go back are
+#: matched wrongly now and then before Python 3.11.5.
 _STUFFING = re.compile(
-    rb"(?:\s++|<!--(?:[^-]++|-(?!->))*+-->|<\?xml[^>]{0,200}\?>|<!doctype(?! html)[^>]{0,500}>)*+", re.IGNORECASE
+    rb"\s+|<!--.*?-->|<\?xml[^>]{0,200}\?>|<!doctype(?! html)[^>]{0,500}>", re.IGNORECASE | re.DOTALL
 )
 _MIMETYPE_MEMBER = re.compile(rb"mimetype(application/[a-z0-9.+-]{3,80}?)(?=PK|$)")
 _HTML_APPLICATION = re.compile(rb"<hta:application\b", re.IGNORECASE)
@@ -87,8 +89,10 @@ def _words(head: bytes) -> str | None:
     start = head.removeprefix(b"\xef\xbb\xbf")
     if start.startswith(b"#!") and b"/" in start[2:_TEXT_REACH].partition(b"\n")[0]:
         return "application/x-shellscript"
-    begin = _STUFFING.match(start)
-    lowered = start[begin.end() if begin else 0 :][:_TEXT_REACH].lower()
+    at = 0
+    while (piece := _STUFFING.match(start, at)) is not None:
+        at = piece.end()
+    lowered = start[at : at + _TEXT_REACH].lower()
     for tag, content_type in MARKUP:
         if lowered.startswith(tag) and not lowered[len(tag) : len(tag) + 1].isalnum():
             return _html(head) if content_type == "text/html" else content_type

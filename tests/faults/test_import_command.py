@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -37,9 +38,10 @@ def _has_stored(data: Path) -> bool:
 
 def _kill(parent: psutil.Process, what: str) -> None:
     for child in parent.children(recursive=True):
-        if what in " ".join(child.cmdline()):
-            child.kill()
-            return
+        with suppress(psutil.NoSuchProcess):  # of a family that loses members all the time
+            if what in " ".join(child.cmdline()):
+                child.kill()
+                return
     raise AssertionError(f"no {what} to kill")
 
 
