@@ -38,7 +38,8 @@ _TOGETHER = 32 * 1024 * 1024
 #: nothing of a batch is kept before all of it is done.
 _PATIENCE = timedelta(seconds=5)
 _LATER = Again(timedelta(seconds=1), "other mail is read apart")
-#: The third time that reading a mail fails, or kills a process, it becomes a message all the same.
+#: The third time that reading a mail fails, or kills its reader, it becomes a message all the same. A worker that died
+#: beside it proves nothing from its second try on: a reader of its own would have died in its place.
 _TRIES = 3
 
 
@@ -46,7 +47,7 @@ _TRIES = 3
 class Raw:
     """One fetched occurrence: where its bytes are and how many, when it arrived, whose mailbox it stands in.
 
-    `failures` counts the tries that failed or killed the process before this one, `crashes` those that killed it.
+    `failures` counts the tries that failed or killed the process before this one.
     """
 
     org_id: UUID
@@ -57,7 +58,6 @@ class Raw:
     provider: str
     size: int
     failures: int
-    crashes: int
     is_suspect: bool
 
 
@@ -74,7 +74,6 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Raw]:
             row.provider,
             row.size,
             job.failures + job.crashes,
-            job.crashes,
             job.is_suspect,
         )
         for job in jobs
@@ -164,8 +163,6 @@ def _without_payloads(done: Understood) -> Understood:
 def _parse(item: Raw, raw: bytes | None, parser: Parser, *, apart: bool) -> mime.Parsed | Again | Exception | None:
     if raw is None:
         return Transient(f"the raw message {item.sha256.hex()} is not in the blob store")
-    if item.crashes >= _TRIES - 1:
-        return minimal.understand(raw)
     if not apart and is_suspicious(raw):
         return None
     try:

@@ -43,6 +43,7 @@ from tests.gmail_server.server import GmailServer
 T = TypeVar("T")
 _OPEN = text("SELECT id FROM dead_letters WHERE resolution IS NULL ORDER BY id")
 _JOBS = text("SELECT count(*) FROM jobs")
+_BY_HEADER = text("SELECT rfc_message_id FROM messages WHERE 'poison_mail' = ANY(flags)")
 _MESSAGES = text("SELECT count(*) FROM occurrences")
 
 
@@ -232,6 +233,7 @@ class Run:
         found.broken += self._people.unfair + self._crew.strange_ends() + self._crew.late_ends()
         with self._db.begin() as connection:
             found.messages = int(connection.execute(_MESSAGES).scalar_one())
+            found.notes["understood by their header alone"] = connection.execute(_BY_HEADER).scalars().all()
             found.recoveries = chaos_journal.recoveries(connection, found.records)
         answers, done = dict(self._people.answers), dict(self._people.done)
         found.notes |= {"answers": answers, "done": done, "replies": len(self._people.wishes)}

@@ -311,12 +311,14 @@ def test_a_mail_that_kills_its_reader_three_times_becomes_a_message_with_a_ticke
     assert world.ticket_of(found).subject == "The charger"
 
 
-def test_a_mail_that_killed_two_workers_is_not_given_to_a_reader_again(world: World):
-    found = world.arrive(mail())
-    job = replace(world.job(STAGE, found), crashes=2, is_suspect=True)
-    assert world.run_jobs(STAGE, job).unsaved == {}
-    assert world.parser.isolated == 0
-    assert "poison_mail" in world.value("SELECT flags FROM messages")
+def test_a_mail_beside_which_two_workers_died_is_judged_by_a_reader_of_its_own(world: World):
+    innocent, deadly = world.arrive(mail("One")), world.arrive(mail("Two", X_Deadly="yes"))
+    for found in (innocent, deadly):
+        job = replace(world.job(STAGE, found), crashes=2, is_suspect=True)
+        assert world.run_jobs(STAGE, job).unsaved == {}
+    assert world.parser.isolated == 2
+    found = world.rows("SELECT subject, 'poison_mail' = ANY(flags) AS is_poison FROM messages ORDER BY subject")
+    assert [tuple(row) for row in found] == [("One", False), ("Two", True)]
 
 
 def test_a_mail_on_which_the_parser_fails_becomes_a_message_the_third_time(
