@@ -34,11 +34,11 @@ JUNK: Mapping[str, bytes | None] = MappingProxyType(
 )
 
 
-def put_junk(client: Redis, junk: Sequence[bytes | None], queue: str = "live") -> None:
+def put_junk(client: Redis, junk: Sequence[bytes | None], queue: str = "live", name: str = "junk") -> None:
     """Put messages into a queue as Dramatiq keeps them: an id in the list, the content beside it."""
     with client.pipeline() as pipe:
         for number, data in enumerate(junk):
             if data is not None:
-                pipe.hset(f"dramatiq:{queue}.msgs", f"junk-{number}", data)
-            pipe.rpush(f"dramatiq:{queue}", f"junk-{number}")
+                pipe.hset(f"dramatiq:{queue}.msgs", f"{name}-{number}", data)
+            pipe.rpush(f"dramatiq:{queue}", f"{name}-{number}")
         pipe.execute()

@@ -76,7 +76,9 @@ class Broker:
         for command in (b"fetch", b"ack"):
             lost = self._network.lost
             self._network.drop_replies(after=b"\r\n" + command + b"\r\n")
-            put_junk(self._client, [message(options={"redis_message_id": "junk-0"})])
+            # An id of its own: what was fetched with the lost answer is forgotten by its id.
+            name = f"lost {command.decode()}"
+            put_junk(self._client, [message(options={"redis_message_id": f"{name}-0"})], name=name)
             until(lambda lost=lost: self._network.lost > lost, f"a lost answer to {command!r}")
         self._network.drop_replies(after=b"\r\nenqueue\r\n")
         yield
