@@ -28,6 +28,8 @@ from pipeline.runtime.errors import UserError
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _PART, _IDENTITY = ".part", "identity"
+#: What a backup folder may hold before it has its identity; a disk of its own has `lost+found`.
+_OURS = {"base", "wal", "blobs", "copying.lock", "lost+found"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,14 @@ class BackupFolder:
         return self.path / "blobs"
 
     def create(self) -> None:
-        """Make the folder and its parts, private to the caller; raises UserError when that is impossible."""
+        """Make the folder and its parts, private to the caller; raises UserError when that is impossible.
+
+        A folder that holds something else is refused: an empty argument means the working folder.
+        """
         with used(self.path):
+            others = {path.name for path in self.path.iterdir()} - _OURS if self.path.is_dir() else set()
+            if others and not (self.path / _IDENTITY).exists():
+                raise UserError(f"{self.path} is no backup folder and is not empty: name a new folder or an empty one")
             for folder in (self.path, self.base, self.wal, self.blobs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError), (self.path / _IDENTITY).open("x", encoding="ascii") as file:

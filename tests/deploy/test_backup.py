@@ -395,3 +395,10 @@ def test_a_backup_folder_that_is_missing_does_not_keep_its_units_from_saying_so(
 )
 def test_the_file_of_a_place_in_the_log_is_known_by_its_name(lsn: str, timeline: int, name: str) -> None:
     assert segment_of(lsn, timeline) == name
+
+
+def test_a_folder_that_holds_something_else_is_no_place_for_a_backup(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match="is no backup folder and is not empty"):
+        BackupFolder.at(tmp_path).create()
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
