@@ -14,7 +14,7 @@ from dlq.reading import Which
 from models.enums import Resolution
 from models.queries.summary import database_time
 from ops_api.cli import dlq_bulks, dlq_mend, dlq_resolve
-from ops_api.cli.dlq_choice import ErrorClass, Filters, Group, LetterId, Of, Since, StageName, Text, Until, Why
+from ops_api.cli.dlq_choice import Filters, LetterId, filtered
 from ops_api.cli.dlq_words import Explained, print_explained, print_groups, print_letters
 from ops_api.cli.options import AsJson, Data
 from ops_api.cli.output import print_json
@@ -47,16 +47,10 @@ class State(StrEnum):
 
 
 @app.command("list")
+@filtered
 def list_letters(
     *,
-    stage: StageName = None,
-    mailbox: Of = None,
-    cause: Why = None,
-    group: Group = None,
-    error: ErrorClass = None,
-    text: Text = None,
-    since: Since = None,
-    until: Until = None,
+    filters: Filters,
     state: Annotated[State, typer.Option(help="Which: those that wait for a person, or those resolved.")] = State.OPEN,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, newest first.")] = 50,
     data: Data = None,
@@ -68,7 +62,6 @@ def list_letters(
 
     Exit codes: 0 ok, 2 bad input or configuration.
     """
-    filters = Filters(stage, mailbox, cause, group, error, text, since, until)
     settings, where = begin("dlq", data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         which = state.narrow(filters.which(connection))
@@ -114,15 +107,10 @@ def show(
 
 
 @app.command()
+@filtered
 def groups(
     *,
-    stage: StageName = None,
-    mailbox: Of = None,
-    cause: Why = None,
-    error: ErrorClass = None,
-    text: Text = None,
-    since: Since = None,
-    until: Until = None,
+    filters: Filters,
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, the largest first.")] = 50,
     data: Data = None,
     as_json: AsJson = False,
@@ -135,7 +123,6 @@ def groups(
 
     Exit codes: 0 ok, 2 bad input or configuration.
     """
-    filters = Filters(stage, mailbox, cause, None, error, text, since, until)
     settings, where = begin("dlq", data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         which = filters.which(connection)
@@ -153,16 +140,10 @@ def groups(
 
 
 @app.command()
+@filtered
 def count(
     *,
-    stage: StageName = None,
-    mailbox: Of = None,
-    cause: Why = None,
-    group: Group = None,
-    error: ErrorClass = None,
-    text: Text = None,
-    since: Since = None,
-    until: Until = None,
+    filters: Filters,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -172,7 +153,6 @@ def count(
 
     Exit codes: 0 ok, 2 bad input or configuration.
     """
-    filters = Filters(stage, mailbox, cause, group, error, text, since, until)
     settings, where = begin("dlq", data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         which = filters.which(connection)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import wraps
+from inspect import Parameter
 from types import MappingProxyType
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 from sqlalchemy import Connection
@@ -34,21 +37,6 @@ def _option(*names: str, about: str, metavar: str | None = None) -> typer.models
     return found
 
 
-StageName: TypeAlias = Annotated[str | None, _option("--stage", metavar="STAGE", about="Only those of a stage.")]
-Of: TypeAlias = Annotated[str | None, _option("--mailbox", metavar="MAILBOX", about="Only those of a mailbox.")]
-Why: TypeAlias = Annotated[Cause | None, _option("--cause", about="Only those of a cause.")]
-Group: TypeAlias = Annotated[
-    str | None, _option("--group", metavar="GROUP", about="Only one kind of error (`groups`).")
-]
-ErrorClass: TypeAlias = Annotated[str | None, _option("--error", metavar="CLASS", about="Only one class of error.")]
-Text: TypeAlias = Annotated[
-    str | None,
-    _option("--text", metavar="TEXT", about="Only with this in the error, the subject, the key or the mailbox."),
-]
-Since: TypeAlias = Annotated[
-    str | None, _option("--since", metavar="WHEN", about="Buried then or later: 2h, 3d, 2026-01-31, or with a time.")
-]
-Until: TypeAlias = Annotated[str | None, _option("--until", metavar="WHEN", about="Buried before then.")]
 Ids: TypeAlias = Annotated[
     list[int] | None,
     typer.Argument(metavar="[ID...]", min=1, max=LARGEST_ID, help="Letters.", show_default=False),
@@ -76,14 +64,20 @@ _LONGEST_AGO = timedelta(days=36_500)
 class Filters:
     """What letters have in common, as a person said it; None does not narrow."""
 
-    stage: str | None = None
-    mailbox: str | None = None
-    cause: Cause | None = None
-    group: str | None = None
-    error: str | None = None
-    text: str | None = None
-    since: str | None = None
-    until: str | None = None
+    stage: Annotated[str | None, _option("--stage", metavar="STAGE", about="Only those of a stage.")] = None
+    mailbox: Annotated[str | None, _option("--mailbox", metavar="MAILBOX", about="Only those of a mailbox.")] = None
+    cause: Annotated[Cause | None, _option("--cause", about="Only those of a cause.")] = None
+    group: Annotated[str | None, _option("--group", metavar="GROUP", about="Only one kind of error (`groups`).")] = None
+    error: Annotated[str | None, _option("--error", metavar="CLASS", about="Only one class of error.")] = None
+    text: Annotated[
+        str | None,
+        _option("--text", metavar="TEXT", about="Only with this in the error, the subject, the key or the mailbox."),
+    ] = None
+    since: Annotated[
+        str | None,
+        _option("--since", metavar="WHEN", about="Buried then or later: 2h, 3d, 2026-01-31, or with a time."),
+    ] = None
+    until: Annotated[str | None, _option("--until", metavar="WHEN", about="Buried before then.")] = None
 
     @property
     def said(self) -> dict[str, str]:
@@ -108,6 +102,25 @@ class Filters:
             since=None if self.since is None else moment(self.since, now),
             until=None if self.until is None else moment(self.until, now),
         )
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command as typer takes it: in place of its parameter `filters` stands one option for each filter."""
+    own = inspect.signature(command, eval_str=True)
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in get_type_hints(Filters, include_extras=True).items()
+    ]
+
+    @wraps(command)
+    def told(**said: Any) -> None:
+        filters = Filters(**{option.name: said.pop(option.name) for option in options})
+        command(filters=filters, **said)
+
+    others = [parameter for name, parameter in own.parameters.items() if name != "filters"]
+    first = [parameter for parameter in others if parameter.kind is not Parameter.KEYWORD_ONLY]
+    told.__signature__ = own.replace(parameters=[*first, *options, *others[len(first) :]])  # type: ignore[attr-defined]
+    return told
 
 
 def moment(said: str, now: datetime) -> datetime:

@@ -18,22 +18,7 @@ from models.queries import queue
 from ops_api import bulk_wishes
 from ops_api.bulk_wishes import Counted
 from ops_api.cli.bells import ring
-from ops_api.cli.dlq_choice import (
-    All,
-    ErrorClass,
-    Filters,
-    Group,
-    Ids,
-    Of,
-    Reason,
-    Since,
-    StageName,
-    Text,
-    Until,
-    Why,
-    chosen,
-    said_why,
-)
+from ops_api.cli.dlq_choice import All, Filters, Ids, Reason, chosen, filtered, said_why
 from ops_api.cli.dlq_progress import how_far, is_clean, summary, watch
 from ops_api.cli.options import AsJson, Data, Yes
 from ops_api.cli.output import line_of, print_json, remark
@@ -46,17 +31,11 @@ from pipeline.runtime.errors import UserError
 _KINDS, _SHOWN = 5, 20
 
 
+@filtered
 def replay(
     ids: Ids = None,
     *,
-    stage: StageName = None,
-    mailbox: Of = None,
-    cause: Why = None,
-    group: Group = None,
-    error: ErrorClass = None,
-    text: Text = None,
-    since: Since = None,
-    until: Until = None,
+    filters: Filters,
     everything: All = False,
     canary: Annotated[
         int, typer.Option(min=0, max=1_000, metavar="K", help="Let K go first; stop when one of them fails again.")
@@ -84,7 +63,6 @@ def replay(
     bulk) or failed again, 2 bad input.
     """
     reason = said_why(reason)
-    filters = Filters(stage, mailbox, cause, group, error, text, since, until)
     settings, where = begin("dlq", data)
     is_bulk = not ids or bool(canary) or per_second is not None or wait
     with open_runtime(settings, where, start=True) as runtime:
@@ -98,17 +76,11 @@ def replay(
         _start_replay(runtime, wish, found, wait=wait, as_json=as_json)
 
 
+@filtered
 def discard(
     ids: Ids = None,
     *,
-    stage: StageName = None,
-    mailbox: Of = None,
-    cause: Why = None,
-    group: Group = None,
-    error: ErrorClass = None,
-    text: Text = None,
-    since: Since = None,
-    until: Until = None,
+    filters: Filters,
     everything: All = False,
     reason: Reason,
     yes: Yes = False,
@@ -124,7 +96,6 @@ def discard(
     Exit codes: 0 all were discarded, 1 some were not open any more or are under way in a bulk, 2 bad input.
     """
     reason = said_why(reason)
-    filters = Filters(stage, mailbox, cause, group, error, text, since, until)
     settings, where = begin("dlq", data)
     with open_runtime(settings, where) as runtime:
         which = _choose(runtime, ids, filters, everything=everything)

@@ -15,48 +15,36 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine, text
 
-from actors.runner import Runner, Surroundings
-from actors.sweeper import Sweeper
 from deploy.local.supervisor import Supervisor
-from dlq import bulks, letters
 from models import schema
-from models.enums import BulkAction, Lane
-from pipeline.adapters.clock import SystemClock
 from pipeline.runtime import ledger
-from pipeline.runtime.db import Database, is_passing
-from pipeline.runtime.errors import Permanent
-from pipeline.runtime.jobs import Emit, Job
-from pipeline.runtime.ledger import Line
+from pipeline.runtime.db import Database
+from pipeline.runtime.jobs import Job
 from pipeline.runtime.metrics import Metrics
-from pipeline.stage import Again, Blocked, Stage, Work
 from tests.conftest import memory
-from tests.faults import mutations
+from tests.faults import mutations, simulation_check
 from tests.faults.interleaving import Actor, Stagecraft
+from tests.faults.simulated_order import Order
+from tests.faults.simulated_people import ask, operate, unblock
+from tests.faults.simulated_processes import Processes, Worker, renew, sweep
 
-#: Small: faults meet each other, and a run takes milliseconds. Two worker processes, one of them with two threads.
-THREADS, GROUPS, SWEEPERS, OPERATORS, PRODUCERS = (2, 1), 2, 3, 2, 2
-#: So many keys are asked for at most.
-_KEYS = 4
+#: Small: faults meet each other, and a run takes milliseconds.
+_SWEEPERS, _OPERATORS, _PRODUCERS = 3, 2, 2
 #: Turns with faults, before what is left is done in peace.
 _LEAST, _MOST = 40, 90
 #: More turns or rounds than this at the end mean that it never comes to rest.
 _ENDLESS = 40
-_LEASE, _WAIT = timedelta(seconds=60), timedelta(seconds=120)
-_ORG, _MAILBOX = UUID(int=1), UUID(int=2)
 
 #: A vacuum that shortens a table locks it whole for a moment: that is no circle.
 _SET_UP = """
@@ -69,15 +57,6 @@ _SET_UP = """
 _CLEAN = "; ".join(
     f"DELETE FROM {table}" for table in ("effects", "letter_actions", "bulk_items", "bulks", "dead_letters", "jobs")
 )
-_LOAD_SECOND = text("""
-    SELECT f.key FROM effects f
-     WHERE f.stage = 'first' AND split_part(f.key, '/', 1) = ANY(CAST(:groups AS text[]))
-       AND NOT EXISTS (SELECT FROM effects s WHERE s.stage = 'second' AND s.key = f.key)
-""")
-_SAVE = text("""
-    INSERT INTO effects (stage, key, attempt)
-    SELECT :stage, * FROM unnest(CAST(:keys AS text[]), CAST(:attempts AS int[]))
-""")
 _TIME_PASSES = text("""
     WITH ticking AS (
         UPDATE bulks SET topped_up_at = topped_up_at - CAST(:duration AS interval)
@@ -87,75 +66,10 @@ _TIME_PASSES = text("""
                     run_at = run_at - CAST(:duration AS interval)
       FROM free WHERE jobs.id = free.id
 """)
-_DISCARDED = text("SELECT id FROM dead_letters WHERE resolution = 'discarded' ORDER BY id")
-_OPEN = text("SELECT id FROM dead_letters WHERE resolution IS NULL ORDER BY id")
-_EFFECTS = text("SELECT stage, key, count(*) AS number FROM effects GROUP BY 1, 2")
-_JOBS = text("SELECT stage, key, state, attempt FROM jobs ORDER BY stage, key")
-_BULKS = text("SELECT 'bulk', id, state, 0 FROM bulks WHERE finished_at IS NULL")
-_BY_BULKS = text("SELECT count(*) FROM letter_actions WHERE action = 'replayed' AND bulk_id IS NOT NULL")
-_LETTERS = text("SELECT stage, key, coalesce(resolution, 'open') AS resolution FROM dead_letters")
 
 
 class Found(AssertionError):
     """An order of steps under which a promise does not hold; says how to run it again."""
-
-
-class _Holdings:
-    """What the runner asks of a process's holdings: its number and what it holds, renewed when the order says so."""
-
-    def __init__(self, worker: int) -> None:
-        self.worker, self.has_proof = worker, True
-        self.job_ids: set[int] = set()
-
-    @contextmanager
-    def holding(self, jobs: Sequence[Job], _: timedelta) -> Iterator[None]:
-        """Note what is held while the block runs."""
-        self.job_ids |= {job.job_id for job in jobs}
-        try:
-            yield
-        finally:
-            self.job_ids -= {job.job_id for job in jobs}
-
-
-class _Runner(Runner):
-    """The runner; where it would sleep for a database that is away, others have their turns."""
-
-    def _patiently(self, attempt: Callable[[], Any]) -> Any:
-        while True:
-            try:
-                return attempt()
-            except Exception as error:
-                if not is_passing(error):
-                    raise
-
-
-class _Sweeper(Sweeper):
-    """The sweeper, without budgets; it waits for locks no longer than others do."""
-
-    def _briefly(self, what: str, let_go: Callable[[Any], set[Line]]) -> set[Line]:
-        if what == "pump":
-            return set()
-        with self._db.begin() as connection:
-            return let_go(connection)
-
-
-class _Worker:
-    """A thread of a worker process: an actor that answers doorbells under the number of its process."""
-
-    def __init__(self, simulation: Simulation, actor: Actor, holdings: _Holdings) -> None:
-        self.actor, self.holdings = actor, holdings
-        ports: Any = SimpleNamespace(clock=SystemClock())
-        ring, metrics = simulation.ring, simulation.metrics
-        around = Surroundings(actor, ports, holdings, ring, metrics, lambda: False)  # type: ignore[arg-type]
-        self.runner = _Runner(simulation.stages(actor), around)
-
-    def answer(self, line: Line) -> None:
-        """Answer a doorbell; a database that is away ends it, and a sweep rings again."""
-        try:
-            self.runner.answer(line)
-        except Exception as error:
-            if not is_passing(error):
-                raise
 
 
 class Simulation:
@@ -166,17 +80,14 @@ class Simulation:
         self._own = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         self._own.exec_driver_sql(_SET_UP)
         self._clean()
-        self.metrics = Metrics()
-        self._number = 0
-        self._chance = random.Random()
-        self._threads = [
-            [self._craft.actor(f"worker {n}.{of}") for of in range(size)] for n, size in enumerate(THREADS)
-        ]
+        self._metrics = Metrics()
+        self.order = Order()
+        # Dice choose among actors as they were made: made otherwise, every seed would be another order.
+        self._processes = Processes(self._craft, self._own, self.order, self._metrics)
         self._renewer = self._craft.actor("renewer")
-        self._workers = [worker for actors in self._threads for worker in self._process(actors)]
-        self._sweepers = [self._craft.actor(f"sweeper {number}") for number in range(SWEEPERS)]
-        self._operators = [self._craft.actor(f"operator {number}") for number in range(OPERATORS)]
-        self._producers = [self._craft.actor(f"producer {number}") for number in range(PRODUCERS)]
+        self._sweepers = [self._craft.actor(f"sweeper {number}") for number in range(_SWEEPERS)]
+        self._operators = [self._craft.actor(f"operator {number}") for number in range(_OPERATORS)]
+        self._producers = [self._craft.actor(f"producer {number}") for number in range(_PRODUCERS)]
         self._begin(0)
 
     def close(self) -> None:
@@ -190,335 +101,123 @@ class Simulation:
         state = random.getstate()
         random.seed(seed)
         try:
-            self._ask(self._producers[0])
-            for _ in range(self._chance.randint(_LEAST, _MOST)):
+            ask(self.order, self._producers[0])
+            for _ in range(self.order.chance.randint(_LEAST, _MOST)):
                 self._turn()
             self._finish()
-            self._check()
+            simulation_check.check(self._own, self.order.asked, self.order.resolved)
         except Exception as error:
             again = f"python -m tests.faults.simulation --seed {seed}"
             raise Found(f"{type(error).__name__}: {error}\nsteps:\n{self._craft.trace()}\nagain: {again}") from error
         finally:
             random.setstate(state)
             self._reset()
-        return self._turns
-
-    def _process(self, actors: Sequence[Actor]) -> list[_Worker]:
-        """Return the threads of a new worker process, whose proof of life is there from now on."""
-        self._number += 1
-        self._own.execute(text("SELECT pg_advisory_lock(77, :number)"), {"number": self._number})
-        holdings = _Holdings(self._number)
-        return [_Worker(self, actor, holdings) for actor in actors]
-
-    def ring(self, lines: set[Line]) -> None:
-        """Ring the doorbells of some lines."""
-        self._bells += sorted(lines)
-
-    def stages(self, actor: Actor) -> dict[str, Stage[Any, Any]]:
-        """Return both stages as one worker's actor runs them."""
-        first = Stage(
-            name="first",
-            about="has one effect and asks for its group",
-            load=_load_first,
-            work=partial(self._work, actor),
-            save=_save_first,
-            emits=("second",),
-            io=True,
-            batch=2,
-            attempts=3,
-            backoff=_WAIT,
-            lease=_LEASE,
-        )
-        second = Stage(
-            name="second",
-            about="takes up what its group has not taken up",
-            load=_load_second,
-            work=partial(self._work, actor),
-            save=_save_second,
-            batch=2,
-            attempts=3,
-            backoff=_WAIT,
-            lease=_LEASE,
-        )
-        return {"first": first, "second": second}
-
-    def claimed(self, jobs: Sequence[Job]) -> None:
-        """Note committed claims; AssertionError for an attempt that did not grow."""
-        for job in jobs:
-            before = self._attempts.get(job.job_id, 0)
-            assert job.attempt > before, f"job {job.job_id} was claimed as attempt {job.attempt} after {before}"
-            self._attempts[job.job_id] = job.attempt
+        return self.order.turns
 
     def _begin(self, seed: int) -> None:
-        self._chance.seed(seed)
+        self.order.begin(seed)
         self._craft.forget()
         # Where all are equally fast nobody is late: some orders have somebody who is overtaken by everybody.
         self._paces = dict.fromkeys((actor.name for actor in self._craft.actors), 10)
-        self._paces |= {worker.actor.name: self._chance.choice((1, 5, 30)) for worker in self._workers}
-        self._bells: list[Line] = []
-        self._turns = 0
-        self._is_peaceful = False
-        self._keys = 0
-        self._asked: set[str] = set()
-        self._attempts: dict[int, int] = {}
-        self._resolved: Counter[str] = Counter()
+        self._paces |= {worker.actor.name: self.order.chance.choice((1, 5, 30)) for worker in self._processes.workers}
 
     def _reset(self) -> None:
         for actor in self._craft.actors:
             actor.kill()
             actor.heal()
-        self._workers = [worker for actors in self._threads for worker in self._standing(actors)]
+        self._processes.stand_again()
         self._clean()
-
-    def _standing(self, actors: Sequence[Actor]) -> list[_Worker]:
-        """Return the threads of a process as they are, or of a new one where its proof of life is gone."""
-        found = [worker for worker in self._workers if worker.actor in actors]
-        return found if found[0].holdings.has_proof else self._process(actors)
 
     def _clean(self) -> None:
         self._own.exec_driver_sql(_CLEAN)
 
-    def _some_steps(self) -> list[Emit]:
-        """Return one or two steps to ask for: a new first one, or the second of a group once more."""
-        groups = [f"g{self._chance.randrange(GROUPS)}" for _ in range(self._chance.randint(1, 2))]
-        return [self._some_step(group) for group in groups]
-
-    def _some_step(self, group: str) -> Emit:
-        if self._keys >= _KEYS or self._chance.random() < 0.4:
-            return _emit("second", group)
-        self._keys += 1
-        return _emit("first", f"{group}/{self._keys}")
-
     def _turn(self) -> None:
         """Let one actor have a turn, or one thing happen."""
-        self._turns += 1
+        self.order.turns += 1
         ready = self._craft.ready()
-        if ready and self._chance.random() < 0.72:
+        if ready and self.order.chance.random() < 0.72:
             paces = [self._paces[actor.name] for actor in ready]
-            self._chance.choices(ready, paces)[0].go_on()
+            self.order.chance.choices(ready, paces)[0].go_on()
             return
         happens, weights = zip(*self._what_may_happen(), strict=True)
-        self._chance.choices(happens, weights)[0]()
+        self.order.chance.choices(happens, weights)[0]()
 
     def _what_may_happen(self) -> list[tuple[Callable[[], object], int]]:
-        busy = [worker for worker in self._workers if worker.actor.is_busy]
-        idle = [worker for worker in self._workers if not worker.actor.is_busy]
+        busy = [worker for worker in self._processes.workers if worker.actor.is_busy]
+        idle = [worker for worker in self._processes.workers if not worker.actor.is_busy]
         found: list[tuple[Callable[[], object], int]] = [(self._pass_time, 4)]
-        found += [(partial(self._answer, worker), 12) for worker in idle[:1] if self._bells]
+        found += [(partial(self._answer, worker), 12) for worker in idle[:1] if self.order.bells]
         for actors, start, weight in (
             (self._sweepers, self._sweep, 5),
-            (self._operators, self._operate, 2),
-            (self._producers, self._ask, 1),
+            (self._operators, partial(operate, self.order), 2),
+            (self._producers, partial(ask, self.order), 1),
         ):
             found += [(partial(start, actor), weight) for actor in actors if not actor.is_busy][:1]
         if busy:
-            worker = self._chance.choice(busy)
+            worker = self.order.chance.choice(busy)
             found += [
-                (partial(self._kill, worker), 2),
+                (partial(self._processes.kill, worker), 2),
                 (partial(worker.actor.freeze, thaw=worker.actor.is_frozen), 4 if worker.actor.is_frozen else 2),
                 (worker.actor.lose_the_next_answer, 1),
-                (partial(self._lose_proof, worker), 1),
+                (partial(self._processes.lose_proof, worker), 1),
             ]
             if not self._renewer.is_busy and not worker.actor.is_frozen:
-                found.append((partial(self._renew, worker.holdings), 1))
+                found.append((partial(renew, self._renewer, worker.holdings), 1))
         sweeping = [actor for actor in self._sweepers if actor.is_busy]
         if sweeping:
-            found.append((self._chance.choice(sweeping).kill, 1))
+            found.append((self.order.chance.choice(sweeping).kill, 1))
         open_ = [actor for actor in self._craft.actors if actor.statements]
         if open_:
-            found.append((self._chance.choice(open_).cut, 1))
-        if self._bells:
+            found.append((self.order.chance.choice(open_).cut, 1))
+        if self.order.bells:
             found.append((self._wipe, 1))
         return found
 
     def _pass_time(self, duration: timedelta | None = None) -> None:
-        duration = duration or timedelta(seconds=self._chance.choice([40, 200, 200]))
+        duration = duration or timedelta(seconds=self.order.chance.choice([40, 200, 200]))
         self._craft.note("time", f"{duration} pass")
         self._own.execute(_TIME_PASSES, {"duration": duration})
 
     def _wipe(self) -> None:
         self._craft.note("broker", "wiped")
-        self._bells.clear()
+        self.order.bells.clear()
 
-    def _answer(self, worker: _Worker) -> None:
-        line = self._bells.pop(self._chance.randrange(len(self._bells)))
+    def _answer(self, worker: Worker) -> None:
+        line = self.order.some_bell()
         worker.actor.start(f"answers {line.stage} in {line.lane}", partial(worker.answer, line))
 
-    def _kill(self, worker: _Worker) -> None:
-        """End all threads of a worker's process, and start another in its place."""
-        actors = next(some for some in self._threads if worker.actor in some)
-        for actor in actors:
-            actor.kill()
-        self._lose_proof(worker)
-        self._workers = [one for some in self._threads for one in self._standing(some)]
-
-    def _lose_proof(self, worker: _Worker) -> None:
-        if worker.holdings.has_proof:
-            worker.holdings.has_proof = False
-            self._craft.note(worker.actor.name, "its proof of life is gone")
-            self._own.execute(text("SELECT pg_advisory_unlock(77, :number)"), {"number": worker.holdings.worker})
-
-    def _renew(self, holdings: _Holdings) -> None:
-        self._renewer.start(f"renews for {holdings.worker}", _tolerant(partial(self._renew_for, holdings)))
-
-    def _renew_for(self, holdings: _Holdings) -> None:
-        with self._renewer.begin() as connection:
-            ledger.renew(connection, sorted(holdings.job_ids), worker=holdings.worker, lease=_LEASE)
-
     def _sweep(self, actor: Actor) -> None:
-        bells = SimpleNamespace()
-        sweeper = _Sweeper(actor, self.stages(actor), bells, self.metrics)
-        actor.start("sweeps", _tolerant(lambda: self.ring(sweeper.sweep())))
-
-    def _ask(self, actor: Actor) -> None:
-        steps = self._some_steps()
-        said = ", ".join(f"{step.stage} {step.key}" for step in steps)
-        actor.start(f"asks for {said}", _tolerant(partial(self._put_by, actor, steps)))
-
-    def _put_by(self, actor: Actor, steps: Sequence[Emit]) -> None:
-        with actor.begin() as connection:
-            lines = ledger.put(connection, steps)
-            actor.upon_commit(lambda: self._asked.update(step.key for step in steps if step.stage == "first"))
-        self.ring(lines)
-
-    def _operate(self, actor: Actor) -> None:
-        does = [self._replay, self._discard, self._restore, self._unblock, self._begin_bulk]
-        what = self._chance.choices(does, [3, 2, 1, 2, 2])[0]
-        actor.start(what.__name__, _tolerant(partial(what, actor)))
-
-    def _replay(self, actor: Actor) -> None:
-        with actor.begin() as connection:
-            ids = list(connection.execute(_OPEN).scalars())
-            replayed = letters.replay(connection, ids, actor="operator", reason="mended")
-            actor.upon_commit(lambda: self._resolved.update(replayed=len(replayed.letter_ids)))
-        self.ring(set(replayed.lines))
-
-    def _discard(self, actor: Actor) -> None:
-        with actor.begin() as connection:
-            ids = list(connection.execute(_OPEN).scalars())[:1]
-            discarded = letters.discard(connection, ids, actor="operator", reason="not wanted")
-            actor.upon_commit(lambda: self._resolved.update(discarded=len(discarded)))
-
-    def _restore(self, actor: Actor) -> None:
-        with actor.begin() as connection:
-            ids = list(connection.execute(_DISCARDED).scalars())
-            restored = letters.restore(connection, ids, actor="operator", reason="wanted after all")
-            actor.upon_commit(lambda: self._resolved.update(discarded=-len(restored.letter_ids)))
-
-    def _begin_bulk(self, actor: Actor) -> None:
-        wish = bulks.Wish(BulkAction.REPLAY, {"org_id": _ORG}, "operator", "mended", canaries=self._chance.randrange(2))
-        with actor.begin() as connection:
-            bulks.start(connection, wish)
-
-    def _unblock(self, actor: Actor) -> None:
-        with actor.begin() as connection:
-            lines = ledger.unblock(connection, _MAILBOX)
-        self.ring(lines)
-
-    def _work(self, actor: Actor, items: Sequence[Any], _: object) -> list[Any]:
-        """Have a turn, then let most items succeed."""
-        actor.turn("works")
-        return [item if self._is_peaceful else self._fate(item) for item in items]
-
-    def _fate(self, item: Any) -> Any:
-        fates = (item, Again(_WAIT, "not yet"), ValueError("broken"), Permanent("never"), Blocked("a person must act"))
-        return self._chance.choices(fates, [70, 8, 10, 7, 5])[0]
+        sweep(self.order, self._metrics, actor)
 
     def _finish(self) -> None:
         """Let everybody go on in peace until nothing is left but dead letters."""
-        self._is_peaceful = True
+        self.order.is_peaceful = True
         for actor in self._craft.actors:
             actor.heal()
         for _ in range(_ENDLESS):
             self._run_all()
             self._answer_all()
-            left = {state for _, _, state, _ in self._left()}
+            left = {state for _, _, state, _ in simulation_check.left(self._own)}
             if not left:
                 return
             if left - {"ready", "blocked"}:
                 self._pass_time(timedelta(hours=1))
             if "blocked" in left:
-                self._operators[0].start("unblocks", partial(self._unblock, self._operators[0]))
+                unblock(self.order, self._operators[0])
             if left != {"blocked"}:
                 self._sweep(self._sweepers[0])
-        raise AssertionError(f"never comes to rest: {self._left()}")
+        raise AssertionError(f"never comes to rest: {simulation_check.left(self._own)}")
 
     def _answer_all(self) -> None:
-        while self._bells:
-            for worker in self._workers[: len(self._bells)]:
+        while self.order.bells:
+            for worker in self._processes.workers[: len(self.order.bells)]:
                 self._answer(worker)
             self._run_all()
 
     def _run_all(self) -> None:
         while ready := self._craft.ready():
-            self._turns += 1
-            self._chance.choice(ready).go_on()
-
-    def _left(self) -> list[Any]:
-        jobs = [tuple(row) for row in self._own.execute(_JOBS) if row.state != "dead"]
-        return jobs + [tuple(row) for row in self._own.execute(_BULKS)]
-
-    def _check(self) -> None:
-        """Compare effects, jobs and letters with what was asked for (reliability, section 6: I4, I9, I13)."""
-        done = {(row.stage, row.key): row.number for row in self._own.execute(_EFFECTS)}
-        dead = {(row.stage, row.key) for row in self._own.execute(_JOBS)}
-        found = [tuple(row) for row in self._own.execute(_LETTERS)]
-        doubled = {one: number for one, number in done.items() if number > 1}
-        assert not doubled, f"effects that happened more than once: {doubled}"
-        assert {(stage, key) for stage, key, resolution in found if resolution == "open"} == dead
-        given_up = dead | {(stage, key) for stage, key, resolution in found if resolution == "discarded"}
-        lost = {key for key in self._asked if ("first", key) not in done and ("first", key) not in given_up}
-        assert not lost, f"asked for, and neither done nor given up: {sorted(lost)}"
-        firsts = {key for stage, key in done if stage == "first"}
-        late = {key for key in firsts if ("second", key) not in done and ("second", _group(key)) not in given_up}
-        assert not late, f"first steps whose second never came: {sorted(late)}"
-        counted = Counter(resolution for _, _, resolution in found if resolution != "open")
-        self._resolved["replayed"] += self._own.execute(_BY_BULKS).scalar_one()
-        assert counted == +self._resolved, f"letters {counted}, operators {self._resolved}"
-
-
-def _group(key: str) -> str:
-    return key.partition("/")[0]
-
-
-def _emit(stage: str, key: str) -> Emit:
-    return Emit(stage, key, _ORG, _MAILBOX, Lane.LIVE, 0, "trace")
-
-
-def _load_first(_: Any, jobs: Sequence[Job]) -> dict[int, str]:
-    return {job.job_id: job.key for job in jobs}
-
-
-def _save_first(connection: Any, works: Sequence[Work[str, str]]) -> list[Emit]:
-    keys = [work.result for work in works]
-    connection.execute(_SAVE, {"stage": "first", "keys": keys, "attempts": [work.job.attempt for work in works]})
-    return [_emit("second", group) for group in sorted({_group(key) for key in keys})]
-
-
-def _load_second(connection: Any, jobs: Sequence[Job]) -> dict[int, list[str]]:
-    keys = sorted(connection.execute(_LOAD_SECOND, {"groups": [job.key for job in jobs]}).scalars())
-    found = {job.job_id: [key for key in keys if _group(key) == job.key] for job in jobs}
-    return {job_id: its for job_id, its in found.items() if its}
-
-
-def _save_second(connection: Any, works: Sequence[Work[list[str], list[str]]]) -> list[Emit]:
-    pairs = [(key, work.job.attempt) for work in works for key in work.result]
-    values = {"stage": "second", "keys": [key for key, _ in pairs], "attempts": [attempt for _, attempt in pairs]}
-    connection.execute(_SAVE, values)
-    return []
-
-
-def _tolerant(run: Callable[[], object]) -> Callable[[], None]:
-    """Let a passing error end what is run: whoever asked asks again, or the next sweep comes."""
-
-    def attempt() -> None:
-        try:
-            run()
-        except Exception as error:
-            if not is_passing(error):
-                raise
-
-    return attempt
+            self.order.turns += 1
+            self.order.chance.choice(ready).go_on()
 
 
 @contextmanager
@@ -531,7 +230,7 @@ def simulated(engine: Engine) -> Iterator[Simulation]:
 
     def watched(connection: Any, *arguments: Any, **options: Any) -> list[Job]:
         jobs = claim(connection, *arguments, **options)
-        connection.upon_commit(lambda: simulation.claimed(jobs))
+        connection.upon_commit(lambda: simulation.order.claimed(jobs))
         return jobs
 
     # PostgreSQL has just been started, and the locks of these workers are there.
