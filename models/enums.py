@@ -448,3 +448,89 @@ class WatchState(StrEnum):
     ACTIVE = "active"
     SILENT = "silent"  #: polling finds mail that nobody announced
     FAILED = "failed"  #: could not be renewed
+
+
+class Reach(StrEnum):
+    """How far what a person may do reaches in their organization."""
+
+    ORGANIZATION = "organization"
+    ACCOUNT = "account"  #: the accounts of the membership
+    SITE = "site"  #: its sites, which technicians call zones
+    TEAM = "team"  #: what its team, and the queues of the person, have
+    OWN = "own"  #: what is assigned to the person
+
+
+class SessionKind(StrEnum):
+    """How a session is carried."""
+
+    COOKIE = "cookie"
+    TOKEN = "token"  # noqa: S105 - a family of refresh tokens
+
+
+class NoticeKind(StrEnum):
+    """What a person is told."""
+
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a kind of notice
+    INVITATION = "invitation"
+
+
+class ActorKind(StrEnum):
+    """What acts (contract 000, `actor_type`)."""
+
+    HUMAN = "HUMAN"
+    AGENT = "AGENT"
+    SERVICE = "SERVICE"
+    SYSTEM = "SYSTEM"
+
+
+class AuditOutcome(StrEnum):
+    """Whether what was asked for was done."""
+
+    DONE = "done"
+    REFUSED = "refused"
+
+
+class TransitionKind(StrEnum):
+    """Which of a ticket's states changed."""
+
+    STATUS = "status"
+    DISPATCH = "dispatch"
+
+
+class AssignmentStrategy(StrEnum):
+    """How a rule finds the person of a queue who gets a ticket."""
+
+    ROUND_ROBIN = "round_robin"  #: whose last turn is longest ago
+    LEAST_LOADED = "least_loaded"  #: who has the fewest open tickets
+
+
+class ClockKind(StrEnum):
+    """What a clock times."""
+
+    RESPONSE = "response"
+    RESOLUTION = "resolution"
+
+
+class ClockState(StrEnum):
+    """Where a clock stands."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    MET = "met"
+    MISSED = "missed"  #: what it timed happened after its time
+    CANCELLED = "cancelled"
+
+
+class IntervalState(StrEnum):
+    """Whether a ticket's time counted."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+
+
+class ErasureState(StrEnum):
+    """How far the forgetting of an address has come."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"

@@ -110,6 +110,8 @@ messages = Table(
     Column("forwarded_from", Text),
     Column("raw_sha256", LargeBinary, nullable=False),
     Column("parser_version", SmallInteger, nullable=False),
+    #: Since when nothing of it is left but that it was there (`pipeline.runtime.erasing`).
+    Column("erased_at", DateTime(timezone=True)),
     created(),
     UniqueConstraint("org_id", "fingerprint", "signature"),
     Index(None, "collision_group_id", postgresql_where=text("collision_group_id IS NOT NULL")),
@@ -163,6 +165,8 @@ blobs = Table(
     Column("sha256", LargeBinary, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("stored_size", BigInteger, nullable=False),
+    #: Its object is being taken away: whoever stores the same bytes anew waits until this row is gone.
+    Column("erased_at", DateTime(timezone=True)),
     created(),
     PrimaryKeyConstraint("org_id", "kind", "sha256"),
     CheckConstraint("length(sha256) = 32", name="sha256_length"),

@@ -12,11 +12,31 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from models import dead_letters, ledger, mail, outbound, reprocessing, search, syncing, tenancy, tickets, triage, work
+from models import (
+    audit,
+    clocks,
+    dead_letters,
+    desk,
+    identity,
+    ledger,
+    mail,
+    outbound,
+    reprocessing,
+    row_security,
+    search,
+    syncing,
+    tenancy,
+    tickets,
+    triage,
+    work,
+)
 from models.base import hold_to_words, metadata
 
 #: Every module that declares tables; importing them is what fills the metadata.
-TABLES = (dead_letters, ledger, mail, outbound, reprocessing, search, syncing, tenancy, tickets, triage, work)
+TABLES = (
+    *(audit, clocks, dead_letters, desk, identity, ledger, mail, outbound, reprocessing, search, syncing, tenancy),
+    *(tickets, triage, work),
+)
 hold_to_words(metadata)
 #: One migrator at a time: any number of roles may start at once.
 _MIGRATION_LOCK = 0x6669656C64
@@ -33,6 +53,8 @@ def migrate(connection: Connection, revision: str = "head") -> None:
     """Apply every missing migration in the caller's transaction; concurrent callers wait for each other."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
     command.upgrade(_config(connection), revision)
+    if revision == "head":
+        row_security.secure(connection, metadata)
 
 
 def undo(connection: Connection, revision: str) -> None:

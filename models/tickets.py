@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from models.base import created, key, metadata, word
 from models.enums import (
+    AssignmentStrategy,
     Confidence,
     Direction,
     DispatchState,
@@ -48,8 +49,15 @@ tickets = Table(
     Column("subject_norm", Text, nullable=False),
     Column("requester_email", Text),
     Column("requester_name", Text),
+    #: One of both at most: whose it is, or which queue's (contract 001).
+    Column("assignee_user_id", Uuid, ForeignKey("people.id")),
     Column("queue_id", Uuid, ForeignKey("queues.id")),
     Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    #: Where it belongs; NULL until somebody says.
+    Column("account_id", Uuid, ForeignKey("accounts.id")),
+    Column("site_id", Uuid, ForeignKey("sites.id")),
+    #: The mailbox that it came in by.
+    Column("mailbox_id", Uuid, ForeignKey("mailboxes.id")),
     Column("first_message_at", DateTime(timezone=True), nullable=False),
     Column("last_message_at", DateTime(timezone=True), nullable=False),
     Column("last_activity_at", DateTime(timezone=True), nullable=False),
@@ -59,8 +67,14 @@ tickets = Table(
     Column("routed_at", DateTime(timezone=True)),
     #: What routing decided, with the version of its rules: what a repetition is compared with.
     Column("routing", JSONB),
+    #: When a person first decided on it: no rule decides over that.
+    Column("decided_at", DateTime(timezone=True)),
     Column("response_due_at", DateTime(timezone=True)),
     Column("resolution_due_at", DateTime(timezone=True)),
+    #: What is due next; NULL while nothing is, or the clocks stand still. Kept by what keeps the clocks.
+    Column("sla_due_at", DateTime(timezone=True)),
+    Column("responded_at", DateTime(timezone=True)),
+    Column("resolved_at", DateTime(timezone=True)),
     Column("version", BigInteger, nullable=False, server_default=text("0")),
     created(),
     UniqueConstraint("org_id", "code"),
@@ -68,7 +82,24 @@ tickets = Table(
     CheckConstraint("(status IN ('closed', 'spam', 'merged')) = (closed_at IS NOT NULL)", name="closed_when_ended"),
     CheckConstraint("merged_into <> id", name="not_into_itself"),
     Index("ix_tickets_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+    CheckConstraint("num_nonnulls(assignee_user_id, queue_id) <= 1", name="one_assignee"),
     Index("ix_tickets_inbox", "org_id", "status", text("last_activity_at DESC"), text("id DESC")),
+    Index("ix_tickets_all", "org_id", text("last_activity_at DESC"), text("id DESC")),
+    Index(
+        "ix_tickets_assignee",
+        "assignee_user_id",
+        text("last_activity_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("assignee_user_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_tickets_queue",
+        "queue_id",
+        text("last_activity_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("queue_id IS NOT NULL"),
+    ),
+    Index("ix_tickets_sla", "org_id", "sla_due_at", "id", postgresql_where=text("sla_due_at IS NOT NULL")),
 )
 
 ticket_messages = Table(
@@ -178,6 +209,17 @@ routing_rules = Table(
     Column("match_subject_pattern", Text),
     word("match_direction", Direction, nullable=True),
     Column("queue_id", Uuid, ForeignKey("queues.id")),
+    Column("assign_user_id", Uuid, ForeignKey("people.id")),
+    #: Give the ticket to a person of the queue, found like this; NULL leaves it in the queue.
+    word("strategy", AssignmentStrategy, nullable=True),
+    Column("required_skills", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    #: No later rule is tried where this one matches (contract 001: the first match decides).
+    Column("stop", Boolean, nullable=False, server_default=text("true")),
+    #: Only says what it would do.
+    Column("is_shadow", Boolean, nullable=False, server_default=text("false")),
+    #: The ticket is closed from the start and asks for nobody's work.
+    Column("action_drop", Boolean, nullable=False, server_default=text("false")),
+    Column("version", Integer, nullable=False, server_default=text("1")),
     word("set_status", TicketStatus, nullable=True),
     word("set_priority", TicketPriority, nullable=True),
     Column("add_tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
@@ -185,6 +227,8 @@ routing_rules = Table(
     created(),
     CheckConstraint("priority BETWEEN 0 AND 10000", name="priority_range"),
     CheckConstraint("set_status <> 'merged'", name="set_status_possible"),
+    CheckConstraint("num_nonnulls(assign_user_id, queue_id) <= 1", name="one_assignee"),
+    CheckConstraint("strategy IS NULL OR queue_id IS NOT NULL", name="strategy_for_queue"),
     Index(None, "org_id", "priority", "id", postgresql_where=text("is_enabled")),
 )
 

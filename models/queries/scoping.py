@@ -1,0 +1,53 @@
+"""What a reach means in SQL: the condition that a query adds so that it sees only what may be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from models.enums import Reach
+
+#: A condition on the tickets `t`, with its parameters.
+Reached = tuple[str, dict[str, Any]]
+#: For who reaches the whole organization, and for the operator of the machine.
+EVERYTHING: Reached = ("TRUE", {})
+
+#: Work orders count by their team; a technician has no person on a work order before the work exists (step 7).
+_TEAM = """({alias}.queue_id = ANY(CAST(:scope_queues AS uuid[]))
+       OR {alias}.assignee_user_id = CAST(:scope_person AS uuid)
+       OR EXISTS (SELECT FROM work_orders scope_w WHERE scope_w.ticket_id = {alias}.id
+                                                    AND scope_w.team_id = CAST(:scope_team AS uuid)))"""
+_OWN = "{alias}.assignee_user_id = CAST(:scope_person AS uuid)"
+
+
+def ticket_condition(
+    *,
+    reach: Reach,
+    person_id: UUID | None,
+    account_ids: Collection[UUID] | None,
+    site_ids: Collection[UUID] | None,
+    team_id: UUID | None,
+    queue_ids: Collection[UUID],
+    alias: str = "t",
+) -> Reached:
+    """Return a condition on a row of `tickets` and its parameters; `TRUE` where everything is reached.
+
+    Accounts and sites narrow together: both must contain the ticket's (contract 000), and a ticket without one is
+    reached by nobody who is narrowed to some.
+    """
+    parts: list[str] = []
+    values: dict[str, Any] = {}
+    if account_ids is not None:
+        parts.append(f"{alias}.account_id = ANY(CAST(:scope_accounts AS uuid[]))")
+        values["scope_accounts"] = sorted(account_ids)
+    if site_ids is not None:
+        parts.append(f"{alias}.site_id = ANY(CAST(:scope_sites AS uuid[]))")
+        values["scope_sites"] = sorted(site_ids)
+    if reach is Reach.TEAM:
+        parts.append(_TEAM.format(alias=alias))
+        values |= {"scope_queues": sorted(queue_ids), "scope_person": person_id, "scope_team": team_id}
+    if reach is Reach.OWN:
+        parts.append(_OWN.format(alias=alias))
+        values["scope_person"] = person_id
+    return " AND ".join(parts) or "TRUE", values
