@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from models.base import created, key, metadata, word
-from models.enums import ErasureState
+from models.enums import ErasureKind, ErasureState
 
 ticket_notes = Table(
     "ticket_notes",
@@ -122,21 +122,38 @@ shadow_decisions = Table(
     Index(None, "org_id", "decided_at"),
 )
 
-#: Wishes to forget an address: what was taken away where. The address goes when it is done, its hash stays.
+#: Wishes to forget an address, and what ended long ago. The address goes when it is done, its hash stays.
 erasures = Table(
     "erasures",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    word("kind", ErasureKind),
+    word("state", ErasureState, ErasureState.RUNNING),
     Column("address", Text),
-    Column("address_sha256", LargeBinary, nullable=False),
-    word("state", ErasureState, ErasureState.WAITING),
+    Column("address_sha256", LargeBinary),
+    #: Tickets that ended and have been quiet since then.
+    Column("before_at", DateTime(timezone=True)),
+    #: The last message that was looked at.
+    Column("position", BigInteger, nullable=False, server_default=text("0")),
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    #: How many of what are gone.
     Column("counts", JSONB, nullable=False, server_default=text("'{}'")),
     created(),
     Column("finished_at", DateTime(timezone=True)),
     CheckConstraint("(state = 'done') = (finished_at IS NOT NULL)", name="finished_when_done"),
-    CheckConstraint("(state = 'done') = (address IS NULL)", name="address_until_done"),
+    CheckConstraint("(kind = 'address' AND state <> 'done') = (address IS NOT NULL)", name="address_until_done"),
+    CheckConstraint("(kind = 'address') = (address_sha256 IS NOT NULL)", name="hash_of_address"),
+    CheckConstraint("(kind = 'age') = (before_at IS NOT NULL)", name="time_of_age"),
     Index(None, "org_id", "id"),
+    Index(
+        "uq_erasures_running",
+        "org_id",
+        "kind",
+        "address",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("state = 'running'"),
+    ),
 )

@@ -170,6 +170,8 @@ blobs = Table(
     created(),
     PrimaryKeyConstraint("org_id", "kind", "sha256"),
     CheckConstraint("length(sha256) = 32", name="sha256_length"),
+    #: Few at any time: what is stored anew looks here whether the object is about to go, for all organizations.
+    Index("ix_blobs_erased", "kind", "sha256", postgresql_where=text("erased_at IS NOT NULL")),
 )
 
 attachments = Table(

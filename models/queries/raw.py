@@ -10,7 +10,10 @@ from sqlalchemy import Connection, text
 from models.enums import OccurrenceState
 
 _OCCURRENCE = text("""
-    SELECT state, encode(raw_sha256, 'hex') AS sha256 FROM occurrences
+    SELECT state, (SELECT encode(b.sha256, 'hex') FROM blobs b
+                    WHERE b.org_id = o.org_id AND b.kind = 'raw' AND b.sha256 = o.raw_sha256
+                      AND b.erased_at IS NULL) AS sha256
+      FROM occurrences o
      WHERE id = :id AND (CAST(:org AS uuid) IS NULL OR org_id = :org)
 """)
 _MESSAGE = text("SELECT encode(raw_sha256, 'hex') FROM messages WHERE id = :id")
@@ -24,12 +27,13 @@ _NAMED = text("""
 _KEPT = text("""
     SELECT DISTINCT encode(b.sha256, 'hex') FROM organizations g
       JOIN blobs b ON b.org_id = g.id AND b.kind = 'raw' AND b.sha256 = decode(:sha256, 'hex')
+                  AND b.erased_at IS NULL
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class RawOf:
-    """The state of an occurrence and the hex SHA-256 of its raw bytes, None while they were not fetched."""
+    """The state of an occurrence and the hex SHA-256 of its raw bytes, None while they are not here, or erased."""
 
     state: OccurrenceState
     sha256: str | None

@@ -91,6 +91,14 @@ class LocalBlobs:
             raise disk_trouble(error, self._root) from error
         return found
 
+    def delete(self, kind: str, hashes: Sequence[str]) -> None:
+        """Take contents away; an absent one is fine. A name that a crash of the machine brings back is taken again."""
+        try:
+            for name in hashes:
+                Path(f"{self._root}/{blob_key(kind, name)}").unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_trouble(error, self._root) from error
+
     def _put_one(self, path: str, name: str, content: bytes) -> int:
         self._codec.verify(name, content)
         stored = _read(path)

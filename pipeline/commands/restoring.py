@@ -79,7 +79,8 @@ _ORGANIZATIONS = text("SELECT id FROM organizations")
 _AGAIN = text("""
     WITH lost AS (
         SELECT b.org_id, b.kind, b.sha256 FROM blobs b
-         WHERE NOT EXISTS (SELECT FROM stored_blobs s WHERE s.kind = b.kind AND s.sha256 = b.sha256)
+         WHERE b.erased_at IS NULL
+           AND NOT EXISTS (SELECT FROM stored_blobs s WHERE s.kind = b.kind AND s.sha256 = b.sha256)
     ), named AS (
         SELECT o.id FROM occurrences o JOIN lost ON lost.org_id = o.org_id AND lost.kind = 'raw'
                                                 AND lost.sha256 = o.raw_sha256
@@ -109,6 +110,7 @@ _ANEW = text("""
     WITH hit AS (
         SELECT o.id FROM occurrences o
           JOIN blobs b ON b.org_id = o.org_id AND b.kind = 'raw' AND b.sha256 = o.raw_sha256
+               AND b.erased_at IS NULL
          WHERE o.state = 'quarantined'
            AND NOT EXISTS (SELECT FROM stored_blobs s WHERE s.kind = b.kind AND s.sha256 = b.sha256)
            AND NOT EXISTS (SELECT FROM quarantines q WHERE q.occurrence_id = o.id AND q.released_at IS NULL)
@@ -129,7 +131,7 @@ _ANEW = text("""
 _NAMED = text("SELECT count(*) FROM blobs")
 _LOST = text("""
     SELECT count(*) FROM blobs b
-     WHERE NOT EXISTS (SELECT FROM stored_blobs s WHERE s.kind = b.kind AND s.sha256 = b.sha256)
+     WHERE b.erased_at IS NULL AND NOT EXISTS (SELECT FROM stored_blobs s WHERE s.kind = b.kind AND s.sha256 = b.sha256)
 """)
 
 

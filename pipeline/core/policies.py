@@ -56,6 +56,9 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "automatic_answers_in_all": Setting(
             "a whole number", 500, "How many leave within an hour at most, to anybody."
         ),
+        "retention_days": Setting(
+            "a whole number", 0, "How long mail of ended tickets is kept once nothing happens in them; 0: for ever."
+        ),
     }
 )
 
@@ -77,6 +80,8 @@ class OrganizationPolicy:
     automatic_answers_per_day: int
     #: How often within an hour, whoever it is told.
     automatic_answers_in_all: int
+    #: How many days the mail of ended tickets is kept; 0: for ever.
+    retention_days: int = 0
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> OrganizationPolicy:
@@ -95,6 +100,7 @@ class OrganizationPolicy:
             automatic_answers_per_hour=_between(stored, "automatic_answers_per_hour", 5, 100),
             automatic_answers_per_day=_between(stored, "automatic_answers_per_day", 20, 1_000),
             automatic_answers_in_all=_between(stored, "automatic_answers_in_all", 500, 100_000),
+            retention_days=_kept_days(stored),
             own_domains=tuple(str(domain).lower().lstrip("@") for domain in stored.get("own_domains", ())),
         )
 
@@ -104,6 +110,13 @@ def _reopen_after(stored: Mapping[str, Any]) -> timedelta:
     if not 0 <= days <= _MOST_DAYS:
         raise ValueError(f"reopen_after_days must be between 0 and {_MOST_DAYS}, not {days:g}")
     return timedelta(days=days)
+
+
+def _kept_days(stored: Mapping[str, Any]) -> int:
+    days = int(stored.get("retention_days", 0))
+    if not 0 <= days <= _MOST_DAYS:
+        raise ValueError(f"retention_days must be between 0 and {_MOST_DAYS}, not {days}")
+    return days
 
 
 def _days(stored: object) -> timedelta | None:

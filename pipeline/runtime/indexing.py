@@ -34,7 +34,7 @@ _SIZES = text("""
            (SELECT coalesce(sum(octet_length(a.address) + octet_length(a.name) + 200), 0) FROM message_addresses a
              WHERE a.message_id = m.id AND a.position < :people) AS people
       FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS t(id, turn)
-      JOIN messages m ON m.id = t.id JOIN message_contents c ON c.message_id = m.id
+      JOIN messages m ON m.id = t.id AND m.erased_at IS NULL JOIN message_contents c ON c.message_id = m.id
      ORDER BY t.turn
 """)
 _LOAD = text("""
@@ -43,7 +43,7 @@ _LOAD = text("""
                   WHERE a.message_id = m.id AND a.position < :people
                   ORDER BY a.role NOT IN ('from', 'reply_to'), a.role, a.position LIMIT :people) AS people
       FROM messages m JOIN message_contents c ON c.message_id = m.id
-     WHERE m.id = ANY(CAST(:ids AS bigint[]))
+     WHERE m.id = ANY(CAST(:ids AS bigint[])) AND m.erased_at IS NULL
 """)
 _ATTACHMENTS = text("""
     SELECT a.message_id, a.org_id, a.sha256, a.filename, a.content_type, a.size, a.is_quarantined,

@@ -31,7 +31,7 @@ _CHUNK = 32 * 1024 * 1024
 
 #: What we wrote ourselves was never parsed.
 _MINE = """
-    m.org_id = :org AND NOT EXISTS (SELECT FROM outbound w WHERE w.message_id = m.id)
+    m.org_id = :org AND m.erased_at IS NULL AND NOT EXISTS (SELECT FROM outbound w WHERE w.message_id = m.id)
     AND (CAST(:mailbox AS uuid) IS NULL
          OR EXISTS (SELECT FROM occurrence_recipients r JOIN occurrences o ON o.id = r.occurrence_id
                      WHERE r.message_id = m.id AND o.mailbox_id = :mailbox))
