@@ -11,11 +11,13 @@ from sqlalchemy import Connection, text
 
 from dlq import letters, retention
 from models.enums import Lane
+from pipeline.commands.erasing import request_retention
 from pipeline.commands.push import request_watches
 from pipeline.commands.reconcile import request_nightly
 from pipeline.core.slots import CatchUp
-from pipeline.runtime import ledger, slots
+from pipeline.runtime import audit_seals, clock_requests, idempotency, ledger, past_logins, slots
 from pipeline.runtime.jobs import Emit
+from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
 from pipeline.runtime.slots import Routine
 from pipeline.table import STAGES
@@ -68,7 +70,28 @@ def declared(settings: Settings) -> tuple[Routine, ...]:
             CatchUp.ONCE,
             request_nightly,
         ),
-        Routine("tidy", "Forgets old slots and resolved dead letters.", "41 3 * * *", CatchUp.SKIP, tidy),
+        Routine(
+            "clocks",
+            "Gives clocks to open tickets that have none, as after an update.",
+            "23 * * * *",
+            CatchUp.ONCE,
+            clock_requests.request_missing,
+        ),
+        Routine(
+            "retention",
+            "Forgets the mail of tickets that ended longer ago than their organization keeps it.",
+            "11 4 * * *",
+            CatchUp.ONCE,
+            request_retention,
+        ),
+        Routine(
+            "seal",
+            "Signs the newest row of each audit trail, and forgets answers kept for requests that come again.",
+            "53 * * * *",
+            CatchUp.ONCE,
+            partial(_seal, keys=None if settings.secret_key is None else Secrets.of(settings)),
+        ),
+        Routine("tidy", "Forgets old slots, resolved letters, logins that are over.", "41 3 * * *", CatchUp.SKIP, tidy),
     ]
     if settings.push_topic is not None:
         watch = partial(request_watches, topic=settings.push_topic)
@@ -94,9 +117,18 @@ def history_of(mailbox_id: UUID, org_id: UUID) -> Emit:
     return Emit("history", str(mailbox_id), org_id, mailbox_id, Lane.LIVE, 0, secrets.token_hex(16))
 
 
+def _seal(connection: Connection, keys: Secrets | None) -> int:
+    """Seal the heads that moved, where there is a key to sign with."""
+    if keys is not None:
+        audit_seals.tell(audit_seals.seal(connection, keys))
+    idempotency.clean(connection, most=100_000)
+    return 0
+
+
 def _tidy(connection: Connection, letters_kept: timedelta) -> int:
     """Forget what is old; resolved letters, a bounded number a day, after `letters_kept`, or never when that is 0."""
     slots.tidy(connection)
+    past_logins.forget(connection)
     if letters_kept:
         retention.forget(connection, kept=letters_kept)
     return 0

@@ -13,7 +13,7 @@ from actors.broker import Bells
 from actors.verdicts import short
 from dlq import advancing, letters
 from models.enums import Cause
-from pipeline.runtime import breaker, ledger, pump
+from pipeline.runtime import breaker, clocks, ledger, pump
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Job
 from pipeline.runtime.ledger import CRASH_LIMIT, Line
@@ -82,7 +82,20 @@ class Sweeper:
             self._metrics.dead.labels(job.stage, Cause.CRASHED.value).inc()
         if lost:
             self._log.warning("jobs.reclaimed", jobs=len(lost), buried=len(dying))
-        return lines | self._briefly("pump", self._let_go) | self._briefly("bulks", _advance)
+        lines |= self._briefly("pump", self._let_go) | self._briefly("bulks", _advance)
+        return lines | self._briefly("clocks", self._announce)
+
+    def _announce(self, connection: Connection) -> set[Line]:
+        """Tell of clocks that ran out, and of those that are about to."""
+        told = clocks.announce(connection)
+        for notice, count, lag in (
+            ("warning", told.warnings, told.warning_lag),
+            ("breach", told.breaches, told.breach_lag),
+        ):
+            if count:
+                self._metrics.sla_notices.labels(notice).inc(count)
+                self._metrics.sla_lag.labels(notice).observe(lag)
+        return set()
 
     def _briefly(self, what: str, let_go: Callable[[Connection], set[Line]]) -> set[Line]:
         """Let go what may go now; whatever that raises, everything else was swept."""

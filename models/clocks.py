@@ -100,6 +100,7 @@ ticket_clocks = Table(
     PrimaryKeyConstraint("ticket_id", "kind"),
     CheckConstraint("(state IN ('met', 'missed', 'cancelled')) = (ended_at IS NOT NULL)", name="ended_when_over"),
     CheckConstraint("(state = 'running') = (due_at IS NOT NULL AND ended_at IS NULL)", name="due_while_running"),
+    Index(None, "policy_id", postgresql_where=text("policy_id IS NOT NULL")),
     Index("ix_ticket_clocks_warn", "warn_at", postgresql_where=text("state = 'running' AND warned_at IS NULL")),
     Index("ix_ticket_clocks_due", "due_at", postgresql_where=text("state = 'running' AND breached_at IS NULL")),
 )

@@ -1,12 +1,17 @@
-"""Response and resolution deadlines: when they fall, how they pause, how they stand."""
+"""Service levels: how soon a ticket is to be answered and resolved, by the first policy whose conditions it meets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
 
-from models.enums import TicketPriority
+from models.enums import ClockKind, TicketPriority, TicketStatus
+from pipeline.core.calendars import Calendar
 
 
 class DispatchPriority(StrEnum):
@@ -27,11 +32,10 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Facts to store at the start of a clock; `paused_at` is set while the customer is awaited."""
+    """When work is to be answered and resolved."""
 
     response_at: datetime
     resolution_at: datetime
-    paused_at: datetime | None = None
 
 
 #: Minutes until the response is due: seed behaviours 1.9 (SLA).
@@ -50,6 +54,130 @@ _CLASS_OF = {
     TicketPriority.LOW: DispatchPriority.ROUTINE,
 }
 _WARNING_MINUTES = 45
+#: A ticket in one of these may make its clocks stand still; the others end them.
+PAUSABLE = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING)
+#: The longest target, in minutes that count: 90 days.
+LONGEST = 129_600
+MOST_NAMED = 200
+
+Targets = Mapping[ClockKind, timedelta]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a policy may ask of a ticket."""
+
+    priority: TicketPriority
+    queue_id: UUID | None = None
+    mailbox_id: UUID | None = None
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Which tickets a policy times; what is empty is met by all, and of tags one is enough."""
+
+    priorities: frozenset[TicketPriority] = frozenset()
+    queue_ids: frozenset[UUID] = frozenset()
+    mailbox_ids: frozenset[UUID] = frozenset()
+    tags: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> Conditions:
+        """Return conditions as they are stored. Raises ValueError for an unknown name or value, and for too many."""
+        unknown = set(written) - {"priorities", "queue_ids", "mailbox_ids", "tags"}
+        if unknown:
+            raise ValueError(f"a policy has no condition {min(unknown)[:40]!r}")
+        if any(len(values) > MOST_NAMED for values in written.values()):
+            raise ValueError(f"a condition names at most {MOST_NAMED}")
+        return cls(
+            frozenset(TicketPriority(one) for one in written.get("priorities", ())),
+            frozenset(UUID(str(one)) for one in written.get("queue_ids", ())),
+            frozenset(UUID(str(one)) for one in written.get("mailbox_ids", ())),
+            frozenset(str(one).lower() for one in written.get("tags", ())),
+        )
+
+    def misses(self, facts: Facts) -> str | None:
+        """Return the first condition that a ticket does not meet, None when it meets all."""
+        checks = (
+            ("priority", not self.priorities or facts.priority in self.priorities),
+            ("queue", not self.queue_ids or facts.queue_id in self.queue_ids),
+            ("mailbox", not self.mailbox_ids or facts.mailbox_id in self.mailbox_ids),
+            ("tags", not self.tags or not self.tags.isdisjoint(facts.tags)),
+        )
+        return next((name for name, is_met in checks if not is_met), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the tickets that meet it are timed; `version` counts its changes and those of its calendar."""
+
+    policy_id: UUID | None
+    name: str
+    version: int
+    targets: Mapping[TicketPriority, Targets]
+    conditions: Conditions = field(default_factory=Conditions)
+    #: None: day and night.
+    calendar: Calendar | None = None
+    pauses: frozenset[TicketStatus] = frozenset({TicketStatus.PENDING})
+    warning: timedelta = timedelta(minutes=_WARNING_MINUTES)
+
+
+def _default_targets(priority: TicketPriority) -> Targets:
+    response = _RESPONSE[_CLASS_OF[priority]]
+    return MappingProxyType({ClockKind.RESPONSE: response, ClockKind.RESOLUTION: _RESOLUTION_FACTOR * response})
+
+
+#: Contract 000's times, day and night, for what no policy times.
+DEFAULT = Policy(None, "default", 0, MappingProxyType({one: _default_targets(one) for one in TicketPriority}))
+
+
+def choose(policies: Sequence[Policy], facts: Facts) -> Policy:
+    """Return the first policy that a ticket meets, else the default times."""
+    return next((one for one in policies if one.conditions.misses(facts) is None), DEFAULT)
+
+
+def read_targets(
+    written: Mapping[str, Mapping[str, Any]], conditions: Conditions
+) -> Mapping[TicketPriority, Mapping[ClockKind, timedelta]]:
+    """Return targets as they are stored: minutes by priority. Raises ValueError with words.
+
+    Every priority that the conditions let through needs both; a response is due no later than its resolution.
+    """
+    targets = {_priority(name): _targets(name, minutes) for name, minutes in written.items()}
+    missing = (conditions.priorities or set(TicketPriority)) - set(targets)
+    if missing:
+        raise ValueError(f"the policy has no targets for the priority {min(missing)}; add them, or name priorities")
+    return targets
+
+
+def read_pauses(written: Iterable[str]) -> frozenset[TicketStatus]:
+    """Return the statuses in which clocks stand still. Raises ValueError with words for one that ends them."""
+    pauses = set(written)
+    wrong = pauses - set(PAUSABLE)
+    if wrong:
+        raise ValueError(f"clocks cannot pause in {min(wrong)[:40]!r}; only in {', '.join(PAUSABLE)}")
+    if {TicketStatus.NEW, TicketStatus.OPEN} <= pauses:
+        raise ValueError("clocks that pause in both new and open never run")
+    return frozenset(TicketStatus(one) for one in pauses)
+
+
+def _priority(name: str) -> TicketPriority:
+    try:
+        return TicketPriority(name)
+    except ValueError:
+        raise ValueError(f"{name[:40]!r} is no priority; known: {', '.join(TicketPriority)}") from None
+
+
+def _targets(name: str, written: Mapping[str, Any]) -> dict[ClockKind, timedelta]:
+    if set(written) != set(ClockKind):
+        raise ValueError(f"targets for {name} are minutes for response and resolution")
+    for kind, minutes in written.items():
+        if isinstance(minutes, bool) or not isinstance(minutes, int) or not 1 <= minutes <= LONGEST:
+            raise ValueError(f"the {kind} target for {name} is a whole number of minutes, 1 to {LONGEST}")
+    if written[ClockKind.RESPONSE] > written[ClockKind.RESOLUTION]:
+        raise ValueError(f"the response for {name} is due after its resolution")
+    return {ClockKind(kind): timedelta(minutes=minutes) for kind, minutes in written.items()}
 
 
 def dispatch_priority(priority: DispatchPriority | TicketPriority) -> DispatchPriority:
@@ -60,26 +188,13 @@ def dispatch_priority(priority: DispatchPriority | TicketPriority) -> DispatchPr
 def start_clock(priority: DispatchPriority | TicketPriority, at: datetime) -> Deadlines:
     """Return the deadlines of work that became due at `at`: 60, 240 or 1440 minutes to respond, four times to resolve.
 
-    Call it once, when the work is created; scheduling a visit does not start it again. Raises TypeError for a plain
-    string: "urgent" and "URGENT" are different priorities, so the type must say which is meant.
+    These are the default times, day and night; what pauses and policies make of them is `pipeline.core.clocks`. Raises
+    TypeError for a plain string: "urgent" and "URGENT" are different priorities, so the type must say which is meant.
     """
     if not isinstance(priority, DispatchPriority | TicketPriority):
         raise TypeError(f"not a priority: {priority!r}")
     response = _RESPONSE[dispatch_priority(priority)]
     return Deadlines(at + response, at + _RESOLUTION_FACTOR * response)
-
-
-def pause(deadlines: Deadlines, at: datetime) -> Deadlines:
-    """Return the deadlines with the clock stopped since `at`; a clock that is stopped already stays as it is."""
-    return deadlines if deadlines.paused_at else replace(deadlines, paused_at=at)
-
-
-def resume(deadlines: Deadlines, at: datetime) -> Deadlines:
-    """Return running deadlines, later by the time paused; a running clock and a time before the pause add nothing."""
-    if deadlines.paused_at is None:
-        return deadlines
-    paused = max(at - deadlines.paused_at, timedelta(0))
-    return Deadlines(deadlines.response_at + paused, deadlines.resolution_at + paused)
 
 
 def remaining_minutes(due_at: datetime, now: datetime) -> int:

@@ -1,26 +1,29 @@
-"""Deadlines by priority, their pause, and how they stand."""
+"""Deadlines by priority, how they stand, and which policy times a ticket."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from models.enums import TicketPriority
 from pipeline.core.service_levels import (
+    DEFAULT,
+    Conditions,
     DispatchPriority,
+    Facts,
+    Policy,
     Standing,
+    choose,
     dispatch_priority,
-    pause,
+    read_pauses,
+    read_targets,
     remaining_minutes,
-    resume,
     standing,
     start_clock,
 )
 
-BOUNDED = settings(max_examples=50, deadline=None)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -40,7 +43,6 @@ def test_a_clock_starts_with_the_minutes_of_its_priority(priority, minutes):
     deadlines = start_clock(priority, NOW)
     assert deadlines.response_at == NOW + timedelta(minutes=minutes)
     assert deadlines.resolution_at == NOW + timedelta(minutes=4 * minutes)
-    assert deadlines.paused_at is None
 
 
 def test_every_priority_has_a_class():
@@ -75,27 +77,53 @@ def test_minutes_are_rounded_down(left, minutes):
     assert remaining_minutes(NOW + left, NOW) == minutes
 
 
-def test_waiting_for_the_customer_moves_both_deadlines():
-    started = start_clock(DispatchPriority.URGENT, NOW)
-    waiting = pause(started, NOW + timedelta(minutes=10))
-    resumed = resume(waiting, NOW + timedelta(minutes=100))
-    assert resumed.response_at - started.response_at == timedelta(minutes=90)
-    assert resumed.resolution_at - started.resolution_at == timedelta(minutes=90)
-    assert resumed.paused_at is None
+def policy(name: str, **conditions: object) -> Policy:
+    return Policy(UUID(int=len(name)), name, 1, DEFAULT.targets, Conditions.read(conditions))
 
 
-def test_pausing_twice_counts_from_the_first_pause():
-    waiting = pause(start_clock(DispatchPriority.URGENT, NOW), NOW)
-    assert pause(waiting, NOW + timedelta(hours=1)) == waiting
+def test_the_first_policy_whose_conditions_are_met_times_a_ticket():
+    queue, mailbox = UUID(int=7), UUID(int=8)
+    policies = [
+        policy("a", priorities=["urgent"]),
+        policy("bb", queue_ids=[str(queue)], tags=["VIP"]),
+        policy("ccc", mailbox_ids=[str(mailbox)]),
+        policy("dddd"),
+    ]
+    facts = Facts(TicketPriority.NORMAL)
+    assert choose(policies, Facts(TicketPriority.URGENT, queue, mailbox, frozenset({"vip"}))).name == "a"
+    assert choose(policies, Facts(TicketPriority.NORMAL, queue, tags=frozenset({"vip", "x"}))).name == "bb"
+    assert choose(policies, Facts(TicketPriority.NORMAL, queue, mailbox)).name == "ccc"
+    assert choose(policies, facts).name == "dddd"
+    assert choose(policies[:3], facts) is DEFAULT
+    assert [one.conditions.misses(facts) for one in policies] == ["priority", "queue", "mailbox", None]
 
 
-def test_resuming_a_running_clock_changes_nothing():
-    started = start_clock(DispatchPriority.URGENT, NOW)
-    assert resume(started, NOW + timedelta(hours=1)) == started
+GOOD = {"response": 5, "resolution": 10}
 
 
-@BOUNDED
-@given(st.timedeltas(min_value=timedelta(days=-3), max_value=timedelta(days=3)))
-def test_a_pause_never_brings_a_deadline_nearer(moved):
-    started = start_clock(DispatchPriority.ROUTINE, NOW)
-    assert resume(pause(started, NOW), NOW + moved).response_at >= started.response_at
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"normal": GOOD}, "no targets for the priority high"),
+        (dict.fromkeys(TicketPriority, GOOD) | {"extreme": GOOD}, "is no priority"),
+        ({one: {"response": 5} for one in TicketPriority}, "for response and resolution"),
+        ({one: {"response": 0, "resolution": 9} for one in TicketPriority}, "1 to 129600"),
+        ({one: {"response": True, "resolution": 9} for one in TicketPriority}, "1 to 129600"),
+        ({one: {"response": 9, "resolution": 5} for one in TicketPriority}, "due after its resolution"),
+    ],
+)
+def test_targets_that_make_no_sense_are_refused_with_words(written, said):
+    with pytest.raises(ValueError, match=said):
+        read_targets(written, Conditions())
+
+
+def test_targets_are_needed_for_those_priorities_only_that_are_let_through():
+    assert list(read_targets({"urgent": GOOD}, Conditions.read({"priorities": ["urgent"]}))) == ["urgent"]
+
+
+@pytest.mark.parametrize(
+    ("pauses", "said"), [(["resolved"], "only in new, open, pending"), (["new", "open"], "never run")]
+)
+def test_clocks_pause_only_where_they_could_run(pauses, said):
+    with pytest.raises(ValueError, match=said):
+        read_pauses(pauses)
