@@ -5,18 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
 
+from models.permissions import Permission
 from models.queries import overview
-from ops_api.access import ROLES, Permission, Role
+from ops_api import sessions
 from ops_api.answers import Refusal
 from ops_api.dependencies import Provided, Services, SignedIn, Transaction
-from ops_api.guard import GuardedRoute, is_loopback, is_unforgeable
-from ops_api.sessions import CSRF_COOKIE, LIFETIME, SESSION_COOKIE, Session
-from pipeline.commands.mailboxes import ensure_organization
+from ops_api.guard import GuardedRoute
+from ops_api.hosts import is_unforgeable
+from ops_api.sessions import CSRF_COOKIE
+from pipeline.commands import signing_in
+from pipeline.core.principals import Principal
+from pipeline.runtime import sessions as session_rows
 
 router = APIRouter(route_class=GuardedRoute, tags=["auth"])
 
@@ -43,10 +47,16 @@ class DevLogin(BaseModel):
     ]
 
 
-class User(BaseModel):
-    """A person; the id follows from organization and address."""
+class SwitchRequest(BaseModel):
+    """Which of one's organizations to go on in."""
 
-    id: UUID
+    organization_id: UUID
+
+
+class User(BaseModel):
+    """Somebody: a person's id, or what a token or a header calls its actor."""
+
+    id: str
     email: str
 
 
@@ -70,9 +80,9 @@ class Me(BaseModel):
 
     user: User
     organization: Organization
-    role: Role
+    role: str = Field(description="The role's code.")
     permissions: list[Permission]
-    session: SessionAnswer
+    session: SessionAnswer | None = Field(description="Null for who came in by something else than a session.")
 
 
 class LoggedIn(Me):
@@ -90,9 +100,9 @@ class Done(BaseModel):
 @router.get("/auth/csrf")
 async def csrf(request: Request, response: Response, services: Provided) -> CsrfToken:
     """Return a CSRF token and set its cookie; a token that is still good is kept, so tabs do not disturb each other."""
-    session: Session | None = request.state.session
-    token = services.sessions.csrf_token(session, request.cookies.get(CSRF_COOKIE))
-    _set_cookie(request, response, services, CSRF_COOKIE, token)
+    principal: Principal | None = request.state.principal
+    token = services.csrf.make(_session_id(principal), request.cookies.get(CSRF_COOKIE))
+    sessions.set_csrf(request, response, services.settings, token)
     return CsrfToken(csrf_token=token)
 
 
@@ -102,25 +112,38 @@ def dev_login(
 ) -> LoggedIn:
     """Sign in without a password, as admin; exists only with ALLOW_DEV_LOGIN, for development."""
     _check_host(request, services)
-    org_id = ensure_organization(connection, login.organization_name)
-    session = services.sessions.open(login.email, org_id, Role.ADMIN)
-    token = services.sessions.csrf_token(session)
-    _set_cookie(request, response, services, SESSION_COOKIE, services.sessions.token(session))
-    _set_cookie(request, response, services, CSRF_COOKIE, token)
-    return LoggedIn(**_me(session, login.organization_name).model_dump(), csrf_token=token)
+    held = _session_id(request.state.principal)
+    begun, principal = signing_in.dev_login(connection, login.email, login.organization_name, instead_of=held)
+    request.state.trail.acts_as(principal)
+    token = sessions.let_in(request, response, services.settings, services.csrf, begun)
+    return LoggedIn(**_me(principal, login.organization_name).model_dump(), csrf_token=token)
+
+
+@router.post("/auth/switch-org")
+def switch_org(
+    *,
+    asked: SwitchRequest,
+    request: Request,
+    response: Response,
+    session: SignedIn,
+    services: Provided,
+    connection: Transaction,
+) -> LoggedIn:
+    """Go on in another organization that one is a member of: this session ends, and a new one begins there."""
+    begun, principal = signing_in.switch(connection, session, asked.organization_id)
+    name = overview.organization_name(connection, asked.organization_id) or ""
+    token = sessions.let_in(request, response, services.settings, services.csrf, begun)
+    return LoggedIn(**_me(principal, name).model_dump(), csrf_token=token)
 
 
 @router.post("/auth/logout")
-async def logout(request: Request, response: Response, services: Provided) -> Done:
-    """Take the cookies back."""
-    for name in (SESSION_COOKIE, CSRF_COOKIE):
-        response.delete_cookie(
-            name,
-            path="/",
-            secure=_is_secure(request, services),
-            httponly=name == SESSION_COOKIE,
-            samesite="lax",
-        )
+def logout(
+    request: Request, response: Response, session: SignedIn, services: Provided, connection: Transaction
+) -> Done:
+    """End the session, wherever its cookie may be kept, and take the cookies back."""
+    if session.session_id is not None:
+        session_rows.end(connection, session.session_id, "signed out")
+    sessions.forget(request, response, services.settings)
     return Done()
 
 
@@ -133,32 +156,25 @@ def me(session: SignedIn, connection: Transaction) -> Me:
     return _me(session, name)
 
 
-def _me(session: Session, organization_name: str) -> Me:
+def _me(principal: Principal, organization_name: str) -> Me:
     return Me(
-        user=User(id=uuid5(session.org_id, session.email), email=session.email),
-        organization=Organization(id=session.org_id, name=organization_name),
-        role=session.role,
-        permissions=sorted(ROLES[session.role]),
-        session=SessionAnswer(id=session.session_id, created_at=session.created_at, expires_at=session.expires_at),
+        user=User(id=str(principal.person_id or principal.actor_id), email=principal.email),
+        organization=Organization(id=principal.org_id, name=organization_name),
+        role=principal.role,
+        permissions=sorted(principal.permissions),
+        session=_session(principal),
     )
 
 
-def _set_cookie(request: Request, response: Response, services: Services, name: str, value: str) -> None:
-    response.set_cookie(
-        name,
-        value,
-        max_age=int(LIFETIME.total_seconds()),
-        path="/",
-        secure=_is_secure(request, services),
-        httponly=name == SESSION_COOKIE,
-        samesite="lax",
-    )
+def _session(principal: Principal) -> SessionAnswer | None:
+    began, ends = principal.created_at, principal.expires_at
+    if principal.session_id is None or began is None or ends is None:
+        return None
+    return SessionAnswer(id=principal.session_id, created_at=began, expires_at=ends)
 
 
-def _is_secure(request: Request, services: Services) -> bool:
-    """Say whether cookies may travel over TLS only: always, but for plain HTTP on this machine."""
-    is_https = request.url.scheme == "https" or urlsplit(services.settings.public_url or "").scheme == "https"
-    return is_https or not is_loopback(request.url.hostname or "")
+def _session_id(principal: Principal | None) -> UUID | None:
+    return None if principal is None else principal.session_id
 
 
 def _check_host(request: Request, services: Services) -> None:

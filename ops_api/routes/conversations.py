@@ -14,6 +14,7 @@ from models.queries import conversations
 from ops_api.dependencies import OwnTicket, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 from pipeline.commands import regrouping
+from pipeline.runtime.identity import ticket_reach
 
 router = APIRouter(route_class=GuardedRoute, tags=["tickets"])
 
@@ -145,9 +146,9 @@ class UndoneAnswer(BaseModel):
 
 
 @router.get("/tickets/{ticket_id}/conversation")
-def conversation(ticket: OwnTicket, connection: Transaction) -> ConversationAnswer:
+def conversation(ticket: OwnTicket, session: SignedIn, connection: Transaction) -> ConversationAnswer:
     """Return how a ticket came to be what it is."""
-    found = conversations.conversation(connection, ticket)
+    found = conversations.conversation(connection, ticket, ticket_reach(session))
     return ConversationAnswer(
         ticket_id=ticket.ticket_id,
         code=ticket.code,
@@ -164,7 +165,7 @@ def conversation(ticket: OwnTicket, connection: Transaction) -> ConversationAnsw
 def merge(ticket: OwnTicket, session: SignedIn, connection: Transaction, asked: MergeRequest) -> MergedAnswer:
     """Merge other tickets into this one; their later replies follow."""
     names = [str(ticket.ticket_id), *asked.ticket_ids]
-    into, *others = regrouping.find_tickets(connection, session.org_id, names)
+    into, *others = regrouping.find_tickets(connection, session.org_id, names, ticket_reach(session))
     done = regrouping.merge_tickets(connection, session.org_id, into, others, actor=session.email, reason=asked.reason)
     return MergedAnswer(ticket_id=into.ticket_id, code=into.code, regrouping_id=done)
 
@@ -187,6 +188,6 @@ def undo(
     connection: Transaction,
 ) -> UndoneAnswer:
     """Undo a merge or a split of this ticket; the last one first."""
-    regrouping.check_part(connection, ticket.ticket_id, regrouping_id)
+    regrouping.check_part(connection, ticket.ticket_id, regrouping_id, ticket_reach(session))
     done = regrouping.undo_regrouping(connection, session.org_id, regrouping_id, actor=session.email)
     return UndoneAnswer(regrouping_id=regrouping_id, kind=done.kind, messages_replaced=done.replaced)

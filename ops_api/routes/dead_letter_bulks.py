@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from sqlalchemy import Connection
@@ -26,13 +26,15 @@ from ops_api.bulk_answers import (
 from ops_api.dependencies import OwnBulk, Provided, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 
+_NOT_THERE: dict[int | str, dict[str, Any]] = {404: {"description": "One of the letters is not the organization's."}}
+
 router = APIRouter(route_class=GuardedRoute, tags=["dead letters"])
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=1024)]
 
 
-@router.post("/ops/jobs/dlq/replay", status_code=202)
+@router.post("/ops/jobs/dlq/replay", status_code=202, responses=_NOT_THERE)
 def replay_many(asked: BulkReplayRequest, session: SignedIn, connection: Transaction) -> StartedAnswer:
     """Replay letters: canaries first when asked for, not faster than said, each ticket's in order.
 
@@ -45,7 +47,7 @@ def replay_many(asked: BulkReplayRequest, session: SignedIn, connection: Transac
     return _started(connection, asked, wish)
 
 
-@router.post("/ops/jobs/dlq/discard")
+@router.post("/ops/jobs/dlq/discard", responses=_NOT_THERE)
 def discard_many(asked: BulkRequest, session: SignedIn, connection: Transaction) -> StartedAnswer:
     """Discard letters, all in one step; each can be restored for a while. 409 when more match than were counted."""
     wish = Wish(BulkAction.DISCARD, asked.which(session.org_id), session.email, asked.reason)

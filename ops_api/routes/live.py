@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from models.queries import comparisons, progress
 from ops_api.answers import ErrorAnswer
-from ops_api.dependencies import LiveMailbox, Provided
+from ops_api.dependencies import LiveMailbox, Provided, SignedIn
 from ops_api.guard import GuardedRoute
 from ops_api.labelling import compare
 from ops_api.providers import refused
@@ -25,14 +25,14 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/mailboxes/{mailbox_id}/sync/labels", responses=_REFUSALS)
-def labels(mailbox: LiveMailbox, services: Provided) -> LabelAnswers:
+def labels(mailbox: LiveMailbox, session: SignedIn, services: Provided) -> LabelAnswers:
     """Ask the provider for its count per label, and return it beside the ledger's."""
     mailbox_id = mailbox.ref.mailbox_id
     try:
         theirs = services.providers.labels(mailbox.ref)
     except FieldpostError as error:
         raise refused(error) from error
-    with services.db.begin() as connection:
+    with services.begin(session) as connection:
         ours = comparisons.by_label(connection, mailbox_id)
         left = progress.left(connection).get(mailbox_id, progress.Left())
     return LabelAnswers(

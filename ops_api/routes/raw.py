@@ -40,7 +40,7 @@ def own_raw(occurrence_id: OccurrenceId, session: SignedIn, services: Provided) 
     Its turn lasts until the answer has ended, so that no more mails than turns are ever held, however slow the clients.
     404 when it has no such occurrence, or one whose bytes were not fetched.
     """
-    with services.db.begin() as connection:
+    with services.begin(session) as connection:
         found = queries.of_occurrence(connection, occurrence_id, session.org_id)
     if found is None:
         raise Refusal(404, "your organization has no such occurrence")
@@ -80,10 +80,11 @@ async def occurrence_raw(occurrence_id: OccurrenceId, content: OwnRaw) -> Downlo
         "Content-Disposition": f'attachment; filename="occurrence-{occurrence_id}.eml"',
         "Content-Length": str(len(content)),
     }
-    return Download(_chunks(content), media_type="application/octet-stream", headers=headers)
+    return Download(chunks(content), media_type="application/octet-stream", headers=headers)
 
 
-async def _chunks(content: bytes) -> AsyncIterator[memoryview]:
+async def chunks(content: bytes) -> AsyncIterator[memoryview]:
+    """Yield some bytes piece by piece."""
     view = memoryview(content)
     for start in range(0, len(view), _CHUNK):
         yield view[start : start + _CHUNK]

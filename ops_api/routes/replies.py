@@ -16,6 +16,7 @@ from ops_api.dependencies import OwnTicket, Provided, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 from pipeline.commands import replies
 from pipeline.core.composing import BODY_LENGTH, MOST_CC, MOST_TO, SUBJECT_LENGTH
+from pipeline.runtime.identity import ticket_reach
 from pipeline.runtime.outgoing import UnknownIdentity
 
 router = APIRouter(route_class=GuardedRoute, tags=["replies"])
@@ -186,6 +187,7 @@ def list_outbound(
         ticket_id=ticket_id,
         before=services.cursors.read(cursor, bound),
         limit=limit + 1,
+        reach=ticket_reach(session),
     )
     page = found[:limit]
     next_cursor = services.cursors.make(page[-1].message_id, bound) if len(found) > limit else None
@@ -195,7 +197,7 @@ def list_outbound(
 @router.post("/outbound/{outbound_id}/retry")
 def retry(outbound_id: UUID, session: SignedIn, connection: Transaction) -> DecidedAnswer:
     """Send a message again that failed, is unknown or got stuck; whoever asks answers for a second copy."""
-    _own(connection, session.org_id, outbound_id)
+    _own(connection, session, outbound_id)
     replies.retry(connection, outbound_id, actor=session.email, org_id=session.org_id)
     return DecidedAnswer(outbound_id=outbound_id, state=OutboundState.QUEUED)
 
@@ -203,7 +205,7 @@ def retry(outbound_id: UUID, session: SignedIn, connection: Transaction) -> Deci
 @router.post("/outbound/{outbound_id}/settle")
 def settle(outbound_id: UUID, session: SignedIn, connection: Transaction) -> DecidedAnswer:
     """Note that a message whose fate is unknown did leave."""
-    _own(connection, session.org_id, outbound_id)
+    _own(connection, session, outbound_id)
     replies.settle(connection, outbound_id, actor=session.email, org_id=session.org_id)
     return DecidedAnswer(outbound_id=outbound_id, state=OutboundState.SENT)
 
@@ -211,11 +213,11 @@ def settle(outbound_id: UUID, session: SignedIn, connection: Transaction) -> Dec
 @router.post("/outbound/{outbound_id}/cancel")
 def cancel(outbound_id: UUID, session: SignedIn, connection: Transaction) -> DecidedAnswer:
     """Keep a message from being sent that is still queued."""
-    _own(connection, session.org_id, outbound_id)
+    _own(connection, session, outbound_id)
     replies.cancel(connection, outbound_id, actor=session.email, org_id=session.org_id)
     return DecidedAnswer(outbound_id=outbound_id, state=OutboundState.CANCELLED)
 
 
-def _own(connection: Transaction, org_id: UUID, outbound_id: UUID) -> None:
-    if outbound.outbound_message(connection, outbound_id, org_id) is None:
+def _own(connection: Transaction, session: SignedIn, outbound_id: UUID) -> None:
+    if outbound.outbound_message(connection, outbound_id, session.org_id, ticket_reach(session)) is None:
         raise Refusal(404, "your organization has no such outbound message")

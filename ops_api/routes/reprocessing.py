@@ -106,7 +106,10 @@ def own_reprocessing(
 Own = Annotated[Reprocessing, Depends(own_reprocessing, scope="function")]
 
 
-@router.post("/ops/reprocessings")
+@router.post(
+    "/ops/reprocessings",
+    responses={404: {"description": "There is no such mailbox in the organization."}},
+)
 def start(asked: StartRequest, session: SignedIn, connection: Transaction) -> ReprocessingAnswer:
     """Compare what is stored with what a step would make of it today; changes nothing. 409 while one is under way."""
     if asked.mailbox_id is not None:

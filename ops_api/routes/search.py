@@ -14,6 +14,7 @@ from models.queries.search import Place
 from ops_api.dependencies import Provided, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 from pipeline.runtime import searching
+from pipeline.runtime.identity import ticket_reach
 from pipeline.runtime.searching import Hit
 
 router = APIRouter(route_class=GuardedRoute, tags=["search"])
@@ -63,7 +64,14 @@ def search(
     """Find messages by what stands in their subject, addresses, text and attachments."""
     filters = {"q": q, "org": session.org_id}
     after = services.cursors.read_place(cursor, filters)
-    found = searching.search(connection, session.org_id, q, limit=limit, after=None if after is None else _place(after))
+    found = searching.search(
+        connection,
+        session.org_id,
+        q,
+        limit=limit,
+        after=None if after is None else _place(after),
+        reach=ticket_reach(session),
+    )
     return SearchAnswer(
         items=[_answer(hit) for hit in found.hits],
         total=found.total,

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-import re2
-
-from models.enums import Direction, MachineKind, TicketStatus
+from models.enums import AssignmentStrategy, Direction, MachineKind, TicketStatus
+from pipeline.core.patterns import WILD, checked, encoded, expression, wildcard
 
 #: Kept with every decision; a new number makes decided tickets worth deciding again, in shadow first.
 RULES_VERSION = 1
@@ -17,13 +16,6 @@ RULES_VERSION = 1
 AUTOMATIC = "automatic"
 #: Longer subjects and addresses are judged by their beginning.
 INPUT_LIMIT = 65_536
-PATTERN_LIMIT = 1_000
-
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-_WILD = frozenset("*?[")
-
-Test = Callable[[str], bool]
 
 
 class RuleField(StrEnum):
@@ -64,6 +56,9 @@ class Rule:
     match_subject_pattern: str = ""
     assign_queue_id: UUID | None = None
     assign_user_id: UUID | None = None
+    #: How the person of the queue is found that gets the ticket; None leaves it in the queue.
+    strategy: AssignmentStrategy | None = None
+    required_skills: frozenset[str] = frozenset()
     set_status: str | None = None
     set_priority: str | None = None
     auto_close: bool = False
@@ -101,6 +96,8 @@ class Decision:
     reason: str
     assign_queue_id: UUID | None = None
     assign_user_id: UUID | None = None
+    strategy: AssignmentStrategy | None = None
+    required_skills: frozenset[str] = frozenset()
     set_status: str | None = None
     set_priority: str | None = None
     auto_close: bool = False
@@ -109,6 +106,8 @@ class Decision:
     trace: tuple[Tried, ...] = ()
     #: The kind of machine whose mail this ticket was set aside for; None where rules decided.
     machine: MachineKind | None = None
+    #: The allowlist's pattern that accepted the recipient; None where it was not asked, or has none.
+    allowed_by: str | None = None
 
     @property
     def status(self) -> TicketStatus | None:
@@ -125,10 +124,10 @@ class Allowlist:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Compile `patterns`; raises ValueError for an empty or invalid one."""
-        self.patterns = tuple(_checked(pattern.strip().lower()) for pattern in patterns)
+        self.patterns = tuple(checked(pattern.strip().lower()) for pattern in patterns)
         if "" in self.patterns:
             raise ValueError("an allowlist pattern is empty; write * to accept every recipient")
-        self._exact = frozenset(pattern for pattern in self.patterns if _WILD.isdisjoint(pattern))
+        self._exact = frozenset(pattern for pattern in self.patterns if WILD.isdisjoint(pattern))
         self._tests = tuple((pattern, wildcard(pattern)) for pattern in self.patterns if pattern not in self._exact)
 
     def match(self, recipient: str | None) -> str | None:
@@ -163,8 +162,8 @@ def is_allowed(recipient: str | None, allowlist: Allowlist, *, default_allowed: 
     return default_allowed if not allowlist.patterns else allowlist.match(recipient) is not None
 
 
-def decide(book: RuleBook, facts: Facts) -> Decision:
-    """Return what the first matching rule says, with the rules tried before it."""
+def decide(book: RuleBook, facts: Facts, *, allowed_by: str | None = None) -> Decision:
+    """Return what the matching rules say, up to the first that stops, with every rule that was tried."""
     values = _Values.of(facts)
     matched: list[Rule] = []
     trace: list[Tried] = []
@@ -175,13 +174,14 @@ def decide(book: RuleBook, facts: Facts) -> Decision:
             matched.append(rule)
             if rule.stop:
                 break
-    return _merged(matched, tuple(trace))
+    return _merged(matched, tuple(trace), allowed_by)
 
 
 def route(allowlist: Allowlist, book: RuleBook, facts: Facts, *, default_allowed: bool) -> Decision:
     """Return the decision for a new ticket: spam and closed when the recipient is not allowed, else by the rules."""
-    if is_allowed(facts.recipient, allowlist, default_allowed=default_allowed):
-        return decide(book, facts)
+    pattern = allowlist.match(facts.recipient)
+    if pattern is not None or is_allowed(facts.recipient, allowlist, default_allowed=default_allowed):
+        return decide(book, facts, allowed_by=pattern)
     known = _lowered(facts.recipient)
     reason = f"recipient {known} is not on the allowlist" if known else "the recipient is unknown"
     return Decision(None, reason, set_status="spam", auto_close=True)
@@ -191,37 +191,6 @@ def set_aside(kind: MachineKind) -> Decision:
     """Return the decision for a ticket of automatic mail that answers nothing we know: closed, tagged, no clock."""
     tags = (AUTOMATIC,)
     return Decision(None, f"machine:{kind.value}", set_status="closed", auto_close=True, add_tags=tags, machine=kind)
-
-
-def as_stored(decision: Decision) -> dict[str, object]:
-    """Return what is kept of a decision with its ticket, as JSON values; equal decisions give equal ones."""
-    return {
-        "version": RULES_VERSION,
-        "rule_id": str(decision.rule_id) if decision.rule_id else None,
-        "status": decision.status.value if decision.status else None,
-        "priority": decision.set_priority,
-        "queue_id": str(decision.assign_queue_id) if decision.assign_queue_id else None,
-        "tags": list(decision.add_tags),
-        "reason": decision.reason,
-        "machine": decision.machine.value if decision.machine else None,
-    }
-
-
-def wildcard(pattern: str) -> Test:
-    """Return a test for whole lower-case values: `*` any run (across @ and dots), `?` one character, `[..]` a set.
-
-    `[!..]` is a set's complement. Raises ValueError for an unclosed or reversed set, or an overlong pattern.
-    """
-    lowered = _checked(pattern).lower()
-    if set(lowered) == {"*"}:
-        return lambda _: True
-    if _WILD.isdisjoint(lowered):
-        return lambda value: value == lowered
-    tail = lowered[1:]
-    if lowered[0] == "*" and _WILD.isdisjoint(tail):
-        return lambda value: value.endswith(tail)
-    matches = _expression(rf"(?s)\A(?:{_translated(lowered)})\z", pattern).match
-    return lambda value: matches(_encoded(value)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +206,7 @@ class _Values:
     @classmethod
     def of(cls, facts: Facts) -> _Values:
         sender = _lowered(facts.sender_email)
-        subject = _encoded(facts.subject[:INPUT_LIMIT])
+        subject = encoded(facts.subject[:INPUT_LIMIT])
         return cls(_lowered(facts.recipient), sender.rpartition("@")[2], sender, facts.direction, subject)
 
 
@@ -265,30 +234,34 @@ def _compile(rule: Rule) -> Iterable[tuple[Tried, Callable[[_Values], bool]]]:
             lambda values: bool(values.sender_email) and sender(values.sender_email),
         )
     if rule.match_subject_pattern:
-        checked = _checked(rule.match_subject_pattern)
-        search = _expression(f"(?i){checked}", checked).search
+        pattern = checked(rule.match_subject_pattern)
+        search = expression(pattern, pattern, ignores_case=True).search
         yield Tried(rule.rule_id, RuleField.SUBJECT), lambda values: search(values.subject) is not None
 
 
-def _merged(matched: list[Rule], trace: tuple[Tried, ...]) -> Decision:
+def _merged(matched: list[Rule], trace: tuple[Tried, ...], allowed_by: str | None) -> Decision:
     """Return one decision of all matched rules: the earliest that sets something wins, tags add up."""
     if not matched:
-        return Decision(None, f"none of {len(trace)} rules matched", trace=trace)
+        return Decision(None, f"none of {len(trace)} rules matched", trace=trace, allowed_by=allowed_by)
     assigning = next((r for r in matched if r.assign_user_id is not None or r.assign_queue_id is not None), None)
     user = assigning.assign_user_id if assigning else None
+    queued = assigning if assigning and user is None else None
     closes = any(rule.auto_close for rule in matched)
     status = next((rule.set_status for rule in matched if rule.set_status is not None), None)
     return Decision(
         rule_id=matched[0].rule_id,
         reason=f"matched {', '.join(f'rule {rule.rule_id} ({_conditions(rule)})' for rule in matched)}",
-        assign_queue_id=assigning.assign_queue_id if assigning and user is None else None,
+        assign_queue_id=queued.assign_queue_id if queued else None,
         assign_user_id=user,
+        strategy=queued.strategy if queued else None,
+        required_skills=queued.required_skills if queued else frozenset(),
         set_status="closed" if closes else status,
         set_priority=next((rule.set_priority for rule in matched if rule.set_priority is not None), None),
         auto_close=closes,
         drop=any(rule.action_drop for rule in matched),
         add_tags=tuple(dict.fromkeys(tag for rule in matched for tag in rule.add_tags)),
         trace=trace,
+        allowed_by=allowed_by,
     )
 
 
@@ -303,61 +276,5 @@ def _conditions(rule: Rule) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {pattern}" for name, pattern in compared if pattern) or "any mail"
 
 
-def _translated(pattern: str) -> str:
-    """Return the RE2 expression of a lower-case wildcard."""
-    parts: list[str] = []
-    at = 0
-    while at < len(pattern):
-        character = pattern[at]
-        if character == "[":
-            end = pattern.find("]", at + (3 if pattern.startswith("[!", at) else 2))
-            if end < 0:
-                raise ValueError(f"the [ at position {at + 1} of pattern {pattern!r} is never closed")
-            parts.append(_set(pattern[at + 1 : end], pattern))
-            at = end
-        elif character != "*":
-            parts.append("." if character == "?" else re2.escape(character))
-        elif parts[-1:] != [".*"]:
-            parts.append(".*")
-        at += 1
-    return "".join(parts)
-
-
-def _set(inside: str, pattern: str) -> str:
-    """Return the RE2 class for the inside of `[..]`; a dash between two characters is a range."""
-    negated = inside.startswith("!")
-    members = inside[1:] if negated else inside
-    parts: list[str] = []
-    at = 0
-    while at < len(members):
-        is_range = members[at + 1 : at + 2] == "-" and at + 2 < len(members)
-        last = members[at + 2] if is_range else members[at]
-        if last < members[at]:
-            raise ValueError(f"the range {members[at]}-{last} of pattern {pattern!r} is reversed")
-        parts.append(f"\\x{{{ord(members[at]):x}}}-\\x{{{ord(last):x}}}")
-        at += 3 if is_range else 1
-    return f"[{'^' if negated else ''}{''.join(parts)}]"
-
-
-def _expression(expression: str, pattern: str) -> re2._Regexp:
-    try:
-        return re2.compile(expression, _OPTIONS)
-    except re2.error as error:
-        raise ValueError(f"pattern {pattern!r} cannot be compiled: {error}") from error
-
-
-def _checked(pattern: str) -> str:
-    if len(pattern) > PATTERN_LIMIT:
-        raise ValueError(f"a pattern has at most {PATTERN_LIMIT} characters, this one has {len(pattern)}")
-    if not pattern.isascii() and any("\ud800" <= character <= "\udfff" for character in pattern):
-        raise ValueError(f"pattern {pattern!r} cannot be compiled: it holds half a character")
-    return pattern
-
-
 def _lowered(value: str | None) -> str:
     return value[:INPUT_LIMIT].strip().lower() if value else ""
-
-
-def _encoded(value: str) -> bytes:
-    """Return UTF-8 bytes; lone surrogates, which RE2 cannot read, become question marks."""
-    return value.encode("utf-8", "replace")

@@ -11,10 +11,13 @@ import orjson
 from sqlalchemy import Connection, Row, text
 
 from models.enums import Direction, TicketPriority, TicketStatus
-from pipeline.core import service_levels
-from pipeline.core.routing import RULES_VERSION, Decision, as_stored
+from pipeline.core import assigning as choosing
+from pipeline.core.assigning import Assignment
+from pipeline.core.routing import RULES_VERSION, Decision
+from pipeline.core.routing_records import as_stored
 from pipeline.ports import Ports
-from pipeline.runtime import deciding
+from pipeline.runtime import assigning, clocks, deciding
+from pipeline.runtime.assigning import Wish
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.deciding import Policy
 from pipeline.runtime.jobs import Emit, Job
@@ -36,7 +39,7 @@ _NEXT = text(f"""
 """)  # noqa: S608 - made of the constant above
 _LOCK = text("SELECT id FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 _TICKETS = text("""
-    SELECT id, org_id, status, priority, queue_id, tags, routing, first_message_at, response_due_at
+    SELECT id, org_id, status, priority, queue_id, assignee_user_id, tags, routing, decided_at
       FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) AND routing IS NOT NULL AND status <> 'merged' ORDER BY id
 """)
 #: The first messages of each ticket, in the order that routing saw them.
@@ -52,15 +55,13 @@ _MESSAGES = text("""
 """)
 _WRITE = text("""
     UPDATE tickets SET status = t.status, priority = t.priority, queue_id = t.queue,
-                       tags = string_to_array(t.tags, chr(31)), routing = t.routing,
+                       assignee_user_id = t.person, tags = string_to_array(t.tags, chr(31)), routing = t.routing,
                        closed_at = CASE WHEN t.status NOT IN ('closed', 'spam') THEN NULL
                                         WHEN tickets.status = t.status THEN closed_at ELSE now() END,
-                       response_due_at = coalesce(t.response_at, response_due_at),
-                       resolution_due_at = coalesce(t.resolution_at, resolution_due_at), version = version + 1
+                       version = version + 1
       FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:priorities AS text[]),
-                  CAST(:queues AS uuid[]), CAST(:tags AS text[]), CAST(:routings AS jsonb[]),
-                  CAST(:responses AS timestamptz[]), CAST(:resolutions AS timestamptz[]))
-        AS t(id, status, priority, queue, tags, routing, response_at, resolution_at)
+                  CAST(:queues AS uuid[]), CAST(:people AS uuid[]), CAST(:tags AS text[]), CAST(:routings AS jsonb[]))
+        AS t(id, status, priority, queue, person, tags, routing)
      WHERE tickets.id = t.id
 """)
 _AGREE = text("""
@@ -132,7 +133,9 @@ class Rerouting:
         }
         made = [(now[subject.key], again) for subject, again in changed if subject.key not in refused]
         if made:
-            connection.execute(_WRITE, _columns(made))
+            connection.execute(_WRITE, _columns(made, _choose(connection, made)))
+            # Another priority has another target, and what the rules close now never was a matter.
+            clocks.note_status(connection, [decided.ticket.id for decided, _ in made], because="rerouted", drops=True)
             rows = [_event(run, decided, again, job) for decided, again in made]
             copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "actor", "data", "trace_id"), rows)
         return Effects(refused, [emit for decided, again in made for emit in _triage(decided, again, job)])
@@ -158,28 +161,77 @@ def _again(decided: Decided) -> Again:
     ticket = decided.ticket
     if not decided.messages:
         return Again({})  # every message was moved to another ticket
-    # As routing chooses it: the oldest message that may open a ticket, else the oldest.
-    first = next((row for row in decided.messages if deciding.may_open_ticket(row)), decided.messages[0])
-    decision = deciding.decide(decided.policy, first)
+    decision = deciding.decide(decided.policy, deciding.deciding_message(decided.messages))
     before, after = ticket.routing, as_stored(decision)
-    values = {"status": ticket.status, "priority": ticket.priority, "queue_id": _id(ticket.queue_id)}
+    values = {"status": ticket.status, "priority": ticket.priority}
     new: dict[str, Any] = {
-        name: _following(value, before.get(name), after.get(name), _DEFAULTS[name]) for name, value in values.items()
+        name: _following(value, before.get(name), after.get(name), _DEFAULTS[name], is_decided=bool(ticket.decided_at))
+        for name, value in values.items()
     }
+    values |= dict(zip(_WHOSE, _whose(ticket), strict=True))
+    new |= dict(zip(_WHOSE, _whose_now(decided, after), strict=True))
     values["tags"] = sorted(ticket.tags)
-    new["tags"] = sorted((set(ticket.tags) - (set(before.get("tags") or ()) - _tags(after))) | _added(before, after))
+    gone = set() if ticket.decided_at else _tags(before) - _tags(after)
+    new["tags"] = sorted((set(ticket.tags) - gone) | _added(before, after))
     changes = {name: [value, new[name]] for name, value in values.items() if new[name] != value}
-    if before.get("rule_id") != after["rule_id"]:
-        changes["rule_id"] = [before.get("rule_id"), after["rule_id"]]
+    if before.get("rule_id") != after.get("rule_id"):
+        changes["rule_id"] = [before.get("rule_id"), after.get("rule_id")]
     return Again(changes, Outcome(new, decision))
 
 
-_DEFAULTS = {"status": TicketStatus.NEW.value, "priority": TicketPriority.NORMAL.value, "queue_id": None}
+_DEFAULTS = {"status": TicketStatus.NEW.value, "priority": TicketPriority.NORMAL.value}
+_WHOSE = ("queue_id", "assignee_user_id")
+_WISH = ("queue_id", "user_id", "strategy", "skills")
 
 
-def _following(value: Any, set_before: Any, set_now: Any, default: Any) -> Any:
+def _following(value: Any, set_before: Any, set_now: Any, default: Any, *, is_decided: bool) -> Any:
     """Return the new value where the field still is as routing set it, the value itself where a person or mail did."""
+    if is_decided:
+        return value
     return (set_now or default) if value == (set_before or default) else value
+
+
+def _whose(ticket: Any) -> tuple[str | None, str | None]:
+    return _id(ticket.queue_id), _id(ticket.assignee_user_id)
+
+
+def _whose_now(decided: Decided, after: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return whose a ticket would be: as it is while the rules wish the same, or a person has chosen.
+
+    Somebody of a queue is found when it is applied; until then it is the queue's.
+    """
+    ticket, before, whose = decided.ticket, decided.ticket.routing, _whose(decided.ticket)
+    is_same = all((before.get(name) or None) == after.get(name) for name in _WISH)
+    if is_same or whose != ((None, None) if ticket.decided_at else _placed(before)):
+        return whose
+    user_id = after.get("user_id")
+    is_absent = user_id is not None and UUID(user_id) in decided.policy.absent
+    return after.get("queue_id"), None if is_absent else user_id
+
+
+def _placed(before: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return whose routing had made it."""
+    assignment = before.get("assignment")
+    if assignment is None or (assignment.get("person_id") is None and before.get("queue_id")):
+        return before.get("queue_id"), before.get("user_id")
+    return None, assignment.get("person_id")
+
+
+def _choose(connection: Connection, made: Sequence[tuple[Decided, Again]]) -> dict[UUID, Assignment]:
+    """Find somebody of the queue for each ticket that newly wants it; return by ticket."""
+    wishing = [(decided.ticket, again.effect) for decided, again in made if _wants_somebody(again)]
+    wishes = [
+        Wish(ticket.org_id, UUID(effect.values["queue_id"]), effect.decision.strategy, effect.decision.required_skills)
+        for ticket, effect in wishing
+    ]
+    found = assigning.assign(connection, wishes)
+    return {ticket.id: assignment for (ticket, _), assignment in zip(wishing, found, strict=True)}
+
+
+def _wants_somebody(again: Again) -> bool:
+    values, decision = again.effect.values, again.effect.decision
+    is_new = "queue_id" in again.changes and values["queue_id"] == _id(decision.assign_queue_id)
+    return is_new and decision.strategy is not None and values["status"] not in _QUIET
 
 
 def _tags(stored: Mapping[str, Any]) -> set[str]:
@@ -191,28 +243,36 @@ def _added(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
     return _tags(after) - _tags(before)
 
 
-def _columns(made: Sequence[tuple[Decided, Again]]) -> dict[str, list[Any]]:
-    clocks = [_clock(decided, again.effect) for decided, again in made]
+def _columns(made: Sequence[tuple[Decided, Again]], chosen: Mapping[UUID, Assignment]) -> dict[str, list[Any]]:
     news = [again.effect.values for _, again in made]
+    people = [chosen.get(decided.ticket.id) for decided, _ in made]
     return {
         "ids": [decided.ticket.id for decided, _ in made],
         "statuses": [new["status"] for new in news],
         "priorities": [new["priority"] for new in news],
-        "queues": [new["queue_id"] for new in news],
+        "queues": [None if who and who.person_id else new["queue_id"] for new, who in zip(news, people, strict=True)],
+        "people": [
+            who.person_id if who and who.person_id else new["assignee_user_id"]
+            for new, who in zip(news, people, strict=True)
+        ],
         "tags": ["\x1f".join(new["tags"]) for new in news],
-        "routings": [orjson.dumps(as_stored(again.effect.decision)).decode() for _, again in made],
-        "responses": [clock and clock.response_at for clock in clocks],
-        "resolutions": [clock and clock.resolution_at for clock in clocks],
+        "routings": [
+            orjson.dumps(_record(decided, again, who)).decode()
+            for (decided, again), who in zip(made, people, strict=True)
+        ],
     }
 
 
-def _clock(decided: Decided, outcome: Outcome) -> service_levels.Deadlines | None:
-    """Return the clock to set: another priority has another one, and a ticket that was set aside had none."""
-    ticket = decided.ticket
-    is_same = outcome.values["priority"] == ticket.priority and ticket.response_due_at is not None
-    if is_same or outcome.decision.machine is not None:
-        return None
-    return service_levels.start_clock(TicketPriority(outcome.values["priority"]), ticket.first_message_at)
+def _record(decided: Decided, again: Again, chosen: Assignment | None) -> dict[str, Any]:
+    """Return what is kept with the ticket; the candidate table stays while the ticket stays with whom it chose."""
+    record: dict[str, Any] = as_stored(again.effect.decision)
+    if chosen is not None:
+        record["assignment"] = choosing.as_stored(chosen)
+    elif not again.changes.keys() & set(_WHOSE) and (kept := decided.ticket.routing.get("assignment")):
+        record["assignment"] = kept
+    elif "assignee_user_id" in again.changes and again.effect.values["assignee_user_id"]:
+        record["assignment"] = {"person_id": again.effect.values["assignee_user_id"], "unfit": None}
+    return record
 
 
 def _event(run: Run, decided: Decided, again: Again, job: Job) -> tuple[Any, ...]:

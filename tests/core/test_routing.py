@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.enums import Direction
+from pipeline.core.patterns import wildcard
 from pipeline.core.routing import (
     Allowlist,
     Decision,
@@ -21,7 +22,6 @@ from pipeline.core.routing import (
     decide,
     is_allowed,
     route,
-    wildcard,
 )
 
 BOUNDED = settings(max_examples=50, deadline=None)
@@ -241,6 +241,25 @@ def test_an_allowed_recipient_is_routed_by_the_rules():
 def test_an_invalid_subject_pattern_is_refused_with_a_reason(pattern):
     with pytest.raises(ValueError, match="pattern"):
         Rule(1, match_subject_pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("a(b", r"missing \): a\(b"),
+        ("door|(?=x)", r"invalid perl operator: \(\?=, at position 6"),
+        ("x[z-a]", r"invalid character class range: z-a, at position 3"),
+    ],
+)
+def test_an_invalid_subject_pattern_is_refused_where_it_fails(pattern, said):
+    with pytest.raises(ValueError, match=said):
+        Rule(1, match_subject_pattern=pattern)
+
+
+def test_subjects_are_compared_without_regard_to_case():
+    book = RuleBook([Rule(1, match_subject_pattern="DÖOR|down")])
+    assert decide(book, Facts(None, None, None, "the döor")).rule_id == 1
+    assert decide(book, Facts(None, None, None, "it is DOWN")).rule_id == 1
 
 
 def test_two_rules_cannot_share_an_id():
