@@ -1,0 +1,31 @@
+"""Forgetting sessions, tokens and notices that are over: what happened stands in the audit trail."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+#: Ids grow with time, so that what is old is a range of the primary key. A refresh token is good for 30 days, a token
+#: for a password for 7; what is older by a day opens nothing, whoever has it.
+_REFRESH_TOKENS = text("""
+    DELETE FROM refresh_tokens WHERE id = ANY(ARRAY(
+        SELECT id FROM refresh_tokens WHERE id < (SELECT uuidv7(interval '-31 days')) ORDER BY id LIMIT :most))
+""")
+_RESET_TOKENS = text("""
+    DELETE FROM reset_tokens WHERE id = ANY(ARRAY(
+        SELECT id FROM reset_tokens WHERE id < (SELECT uuidv7(interval '-30 days')) ORDER BY id LIMIT :most))
+""")
+_NOTICES = text("""
+    DELETE FROM notices WHERE id = ANY(ARRAY(
+        SELECT id FROM notices WHERE id < (SELECT uuidv7(interval '-30 days')) ORDER BY id LIMIT :most))
+""")
+#: With the tokens of a family.
+_SESSIONS = text("""
+    DELETE FROM sessions WHERE id = ANY(ARRAY(
+        SELECT id FROM sessions WHERE expires_at < now() - interval '30 days' ORDER BY expires_at LIMIT :most))
+""")
+
+
+def forget(connection: Connection, most: int = 100_000) -> int:
+    """Forget what has been over for a month, at most so many of each kind; return how many."""
+    statements = (_REFRESH_TOKENS, _RESET_TOKENS, _NOTICES, _SESSIONS)
+    return sum(connection.execute(statement, {"most": most}).rowcount for statement in statements)
