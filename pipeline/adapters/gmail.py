@@ -17,6 +17,7 @@ from google.auth.credentials import Credentials
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.gmail_calls import Answer, GmailCalls, OnCall
 from pipeline.adapters.gmail_errors import TooManyAtOnce, doubted
+from pipeline.adapters.guarded_http import Guard
 from pipeline.adapters.meter import NullMeter, Payer
 from pipeline.ports import ALL, Changes, Clock, Fetched, Label, Listed, Missed, Page, Profile, Span, Watch
 from pipeline.runtime.errors import (
@@ -61,11 +62,12 @@ class GmailSource:
         clock: Clock | None = None,
         on_call: OnCall | None = None,
         meter: Payer | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._address = address
         self._clock = clock or SystemClock()
         self._meter = meter or NullMeter()
-        self._calls = GmailCalls(credentials, endpoint, self._clock, self._meter, on_call)
+        self._calls = GmailCalls(credentials, endpoint, self._clock, self._meter, on_call, guard=guard)
         self._owner = threading.Lock()
         self._owner_is_known = False
 

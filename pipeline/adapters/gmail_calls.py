@@ -22,9 +22,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_afte
 
 from pipeline.adapters.gmail_errors import decided, from_auth
 from pipeline.adapters.gmail_refusals import read as read_refusal
+from pipeline.adapters.guarded_google import GuardedHttp
+from pipeline.adapters.guarded_http import AddressRefused, Guard
 from pipeline.adapters.meter import Payer
 from pipeline.ports import Clock
-from pipeline.runtime.errors import FieldpostError, Throttled, Transient
+from pipeline.runtime.errors import FieldpostError, Forbidden, Throttled, Transient
 
 TIMEOUT_SECONDS = 30
 TRIES = 3
@@ -49,7 +51,10 @@ class GmailCalls:
         clock: Clock,
         meter: Payer,
         on_call: OnCall | None,
+        *,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._credentials = _OneRenewal(credentials)
         self._clock = clock
         self._meter = meter
@@ -134,6 +139,8 @@ class GmailCalls:
             raise _Failed(refused, refusal.status, is_free=is_free, is_told=refusal.retry_after is not None) from error
         except GoogleAuthError as error:
             raise _Failed(from_auth(error, method, self._clock.now()), "auth", is_free=True) from error
+        except AddressRefused as error:
+            raise _Failed(Forbidden(str(error)), "refused", is_free=True) from error
         except (OSError, http.client.HTTPException, httplib2.HttpLib2Error, GoogleClientError) as error:
             said = Transient(f"Gmail {method} gave no answer: {error or type(error).__name__}")
             raise _Failed(said, "network") from error
@@ -151,7 +158,7 @@ class GmailCalls:
         try:
             connection = self._idle.get_nowait()
         except Empty:
-            http = httplib2.Http(timeout=TIMEOUT_SECONDS)
+            http = GuardedHttp(self._guard, TIMEOUT_SECONDS)
             connection = AuthorizedHttp(self._credentials, http=http, max_refresh_attempts=1)
         is_whole = False
         try:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-import httplib2
 from google.auth.credentials import Credentials
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.gmail_calls import TIMEOUT_SECONDS, Answer, GmailCalls, OnCall
 from pipeline.adapters.gmail_errors import doubted
+from pipeline.adapters.guarded_google import GuardedHttp
+from pipeline.adapters.guarded_http import Guard
 from pipeline.adapters.meter import NullMeter, Payer
 from pipeline.core.composing import PROOF_HEADER
 from pipeline.core.handing_over import Finding, Handed, HandOver, Outgoing
@@ -54,16 +55,17 @@ class GmailSender:
         clock: Clock | None = None,
         on_call: OnCall | None = None,
         meter: Payer | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        self._address = address
+        self._address, self._guard = address, guard
         self._clock = clock or SystemClock()
         self._meter = meter or NullMeter()
-        self._calls = GmailCalls(credentials, endpoint, self._clock, self._meter, on_call)
+        self._calls = GmailCalls(credentials, endpoint, self._clock, self._meter, on_call, guard=guard)
         self._owner_is_known = False
 
     def send(self, mail: Outgoing) -> Handed:
         """Hand over once; an answer that was lost, and an error of the server, leave doubt."""
-        once = _OneShot(lambda: not mail.begin_by.is_over(self._clock))
+        once = _OneShot(lambda: not mail.begin_by.is_over(self._clock), self._guard)
         body = {"raw": base64.urlsafe_b64encode(mail.raw).decode("ascii")}
         request = self._calls.messages.send(userId="me", body=body)
         try:
@@ -133,15 +135,15 @@ class _NotNow(OSError):
     """The request must not be transmitted (any more)."""
 
 
-class _OneShot(httplib2.Http):  # type: ignore[misc]
+class _OneShot(GuardedHttp):
     """Transmits a sending request at most once, and knows whether it began to.
 
     The library sends a request again when the server ended the connection instead of answering, whatever its method:
     a mail whose answer was lost would leave twice.
     """
 
-    def __init__(self, may_begin: Callable[[], bool]) -> None:
-        super().__init__(timeout=TIMEOUT_SECONDS)
+    def __init__(self, may_begin: Callable[[], bool], guard: Guard | None) -> None:
+        super().__init__(guard, TIMEOUT_SECONDS)
         self._may_begin = may_begin
         self.has_begun = False
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.guarded_http import Guard
 from pipeline.adapters.imap_changes import ChangesReader
 from pipeline.adapters.imap_client import ImapClient
 from pipeline.adapters.imap_connections import ImapConnections, ImapServer, OnCall
@@ -48,12 +49,13 @@ class ImapSource:
         clock: Clock | None = None,
         on_call: OnCall | None = None,
         tls: ssl.SSLContext | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._address = address
         self._wanted = _wanted(source)
         self._most_bytes = _most_bytes(source)
         server = ImapServer.read(source, address)
-        self._connections = ImapConnections(server, login, tls=tls, on_call=on_call)
+        self._connections = ImapConnections(server, login, tls=tls, on_call=on_call, guard=guard)
         self._waiter = NewsWaiter(self._connections, clock or SystemClock())
 
     def profile(self) -> Profile:

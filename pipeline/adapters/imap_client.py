@@ -19,6 +19,7 @@ from imapclient.imap_utf7 import decode as decode_utf7
 from imapclient.imap_utf7 import encode as encode_utf7
 from imapclient.response_parser import parse_response
 
+from pipeline.adapters.guarded_http import Connect, connect_anywhere
 from pipeline.adapters.imap_errors import SELECT, STATUS, from_exception
 from pipeline.core.imap_names import Folder, escaped, folders_to_read, shown, unescaped
 from pipeline.core.imap_state import Counters
@@ -59,14 +60,43 @@ class Opened:
     modseq: int | None
 
 
+class _Connection(imaplib.IMAP4):
+    """The standard library's protocol over a connection that somebody else makes."""
+
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext | None, connect: Connect, limits: SocketTimeout
+    ) -> None:
+        self._tls, self._connect_to, self._limits = tls, connect, limits
+        super().__init__(host, port, timeout=limits.connect)
+
+    def _create_socket(self, timeout: float | None = None) -> socket.socket:
+        plain = self._connect_to(self.host, self.port, self._limits.connect if timeout is None else timeout)
+        if self._tls is None:
+            return plain
+        try:
+            return self._tls.wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
+
+
 class ImapClient(IMAPClient):  # type: ignore[misc]
     """A connection that only ever reads: folders are opened by EXAMINE, so that no flag is set by looking.
 
     `timeout` is in seconds and holds for each answer of the server, the greeting included, until `wait_up_to`.
     """
 
-    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None,
+        timeout: float,
+        connect: Connect = connect_anywhere,
+    ) -> None:
         limits = SocketTimeout(timeout, timeout)
+        self._connect_to = connect
         super().__init__(host, port, ssl=tls is not None, ssl_context=tls, timeout=limits)
         # The library fails at the first name that is not encoded as it should be, and shows no folder at all.
         self.folder_encode = False
@@ -75,6 +105,11 @@ class ImapClient(IMAPClient):  # type: ignore[misc]
         # The library would describe every line to the debug log, mail included.
         self._imap.debug = 0
         self.opened: Opened | None = None
+
+    def _create_IMAP4(self) -> imaplib.IMAP4:
+        return _Connection(
+            self.host, self.port, self.ssl_context if self.ssl else None, self._connect_to, self._timeout
+        )
 
     def wait_up_to(self, seconds: float) -> None:
         """Wait this long for each answer from now on."""

@@ -14,11 +14,12 @@ from google.auth.exceptions import GoogleAuthError
 from imapclient.tls import create_default_context
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
+from pipeline.adapters.guarded_http import AddressRefused, Connect, Guard, connect_anywhere
 from pipeline.adapters.imap_client import ImapClient
 from pipeline.adapters.imap_credentials import ImapLogin
 from pipeline.adapters.imap_errors import LOGIN, Dropped, from_exception
 from pipeline.adapters.imap_pool import ImapPool, end
-from pipeline.runtime.errors import FieldpostError, UserError
+from pipeline.runtime.errors import FieldpostError, Forbidden, UserError
 
 #: For each answer until the connection is logged in, and afterwards.
 LOGIN_SECONDS, ANSWER_SECONDS = 10.0, 30.0
@@ -73,8 +74,15 @@ class ImapConnections:
     """The connections of one account; each serves one caller at a time."""
 
     def __init__(
-        self, server: ImapServer, login: ImapLogin, *, tls: ssl.SSLContext | None = None, on_call: OnCall | None = None
+        self,
+        server: ImapServer,
+        login: ImapLogin,
+        *,
+        tls: ssl.SSLContext | None = None,
+        on_call: OnCall | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self._connect_to: Connect = connect_anywhere if guard is None else guard.connect
         self._server, self._login, self._tls, self._on_call = server, login, tls, on_call
         self._pool = ImapPool(self.open)
 
@@ -111,6 +119,8 @@ class ImapConnections:
         except _TROUBLE as error:
             found = from_exception(method, error)
             status = type(found).__name__.lower()
+            if isinstance(found, AddressRefused):
+                found = Forbidden(f"IMAP {method}: {found}")
             if found is error:
                 raise
             raise found from error
@@ -126,6 +136,7 @@ class ImapConnections:
             where.port,
             tls=context if where.security == "tls" else None,
             timeout=LOGIN_SECONDS,
+            connect=self._connect_to,
         )
         try:
             if where.security == "starttls":

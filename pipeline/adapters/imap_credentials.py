@@ -8,11 +8,12 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import google_auth_httplib2
-import httplib2
 from google.oauth2.credentials import Credentials
 from imapclient import IMAPClient
 from imapclient.exceptions import LoginError
 
+from pipeline.adapters.guarded_google import GuardedHttp
+from pipeline.adapters.guarded_http import Guard
 from pipeline.adapters.imap_errors import LOGIN, from_exception
 from pipeline.runtime.errors import NeedsAuthorization, Permanent, UserError
 
@@ -55,8 +56,8 @@ class PasswordLogin:
 class OAuthLogin:
     """Logs in by an access token, which is renewed from the refresh token when it has run out or was refused."""
 
-    def __init__(self, credentials: Credentials) -> None:
-        self._credentials = credentials
+    def __init__(self, credentials: Credentials, guard: Guard | None = None) -> None:
+        self._credentials, self._guard = credentials, guard
         self._lock = threading.Lock()
 
     def log_in(self, client: IMAPClient, user: str) -> None:
@@ -73,7 +74,7 @@ class OAuthLogin:
         """Return an access token, another one than that which was refused. Raises what the library raises."""
         with self._lock:
             if not self._credentials.valid or self._credentials.token == refused:
-                request = google_auth_httplib2.Request(httplib2.Http(timeout=TOKEN_TIMEOUT_SECONDS))
+                request = google_auth_httplib2.Request(GuardedHttp(self._guard, TOKEN_TIMEOUT_SECONDS))
                 self._credentials.refresh(request)  # type: ignore[no-untyped-call]
             return str(self._credentials.token)
 
@@ -95,8 +96,8 @@ def _once(answer: str, after_error: bytes) -> Callable[[bytes], bytes]:
     return lambda _challenge: left.pop() if left else after_error
 
 
-def load(data: Mapping[str, object]) -> ImapLogin:
-    """Return the login of unsealed credentials. `UserError` says what is wrong with them."""
+def load(data: Mapping[str, object], guard: Guard | None = None) -> ImapLogin:
+    """Return the login of unsealed credentials; `guard` says where tokens are got. `UserError` says what is wrong."""
     kind = data.get("type")
     if kind == PASSWORD:
         return PasswordLogin(_text(data, "password", strip=False))
@@ -109,7 +110,8 @@ def load(data: Mapping[str, object]) -> ImapLogin:
                 client_id=_text(data, "client_id"),
                 client_secret=_text(data, "client_secret"),
                 token_uri=_token_uri(data),
-            )
+            ),
+            guard,
         )
     raise UserError(f"these IMAP credentials are of no known kind (type is {kind!r}): use {PASSWORD} or {OAUTH}")
 

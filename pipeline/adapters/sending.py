@@ -14,6 +14,8 @@ import orjson
 from models.enums import Lane, Provider
 from pipeline.adapters import gmail_credentials, imap_credentials
 from pipeline.adapters.gmail_sending import GmailSender
+from pipeline.adapters.guarded_google import guard_for
+from pipeline.adapters.guarded_http import Guard
 from pipeline.adapters.meter import Meter, Meters
 from pipeline.adapters.smtp_sending import SmtpSender
 from pipeline.ports import Clock, MailboxRef, Sender
@@ -90,17 +92,21 @@ def open_sender(
     data = orjson.loads(unseal(mailbox))
     try:
         if mailbox.provider == Provider.IMAP:
-            return _smtp(mailbox, data, on_call, clock)
+            return _smtp(mailbox, data, on_call, clock, Guard.of(settings))
         credentials = gmail_credentials.load(data, subject=mailbox.address, scopes=_SCOPES)
     except UserError as error:
         raise NeedsAuthorization(str(error)) from error
     endpoint = mailbox.source.get("endpoint") or settings.gmail_endpoint
     meter = None if meter_for is None else meter_for(mailbox.project or gmail_credentials.project_of(data))
-    return GmailSender(mailbox.address, credentials, endpoint, clock=clock, on_call=on_call, meter=meter)
+    guard = guard_for(settings, endpoint, data)
+    return GmailSender(mailbox.address, credentials, endpoint, clock=clock, on_call=on_call, meter=meter, guard=guard)
 
 
-def _smtp(mailbox: MailboxRef, data: dict[str, object], on_call: OnCall | None, clock: Clock | None) -> Sender:
-    return SmtpSender(mailbox.address, mailbox.source, imap_credentials.load(data), clock=clock, on_call=on_call)
+def _smtp(
+    mailbox: MailboxRef, data: dict[str, object], on_call: OnCall | None, clock: Clock | None, guard: Guard
+) -> Sender:
+    login = imap_credentials.load(data, guard)
+    return SmtpSender(mailbox.address, mailbox.source, login, clock=clock, on_call=on_call, guard=guard)
 
 
 def _made_of(mailbox: MailboxRef) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import smtplib
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from typing import Any
 from google.auth.exceptions import GoogleAuthError
 
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.guarded_http import Connect, Guard, connect_anywhere
 from pipeline.adapters.imap_client import ImapClient
 from pipeline.adapters.imap_connections import ImapConnections, ImapServer, OnCall, is_loopback
 from pipeline.adapters.imap_credentials import ImapLogin, OAuthLogin, PasswordLogin
@@ -67,6 +69,24 @@ class _Refused(Exception):
         self.is_final = 500 <= code < 600
 
 
+class _Smtp(smtplib.SMTP):
+    """The standard library's protocol over a connection that somebody else makes, within TLS where that is given."""
+
+    def __init__(self, host: str, port: int, name: str, tls: ssl.SSLContext | None, connect: Connect) -> None:
+        self._tls, self._connect_to = tls, connect
+        super().__init__(host, port, name, timeout=_SECONDS)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = self._connect_to(host, port, timeout)
+        if self._tls is None:
+            return plain
+        try:
+            return self._tls.wrap_socket(plain, server_hostname=host)
+        except BaseException:
+            plain.close()
+            raise
+
+
 class SmtpSender:
     """The Sender port over SMTP: one connection per mail, nothing kept.
 
@@ -83,7 +103,9 @@ class SmtpSender:
         clock: Clock | None = None,
         on_call: OnCall | None = None,
         tls: ssl.SSLContext | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._address, self._source, self._login = address, source, login
         self._server = SmtpServer.read(source, address)
         self._clock = clock or SystemClock()
@@ -116,7 +138,8 @@ class SmtpSender:
 
     def find(self, mail: Outgoing) -> tuple[Finding, str | None]:
         """Look for the Message-ID in the folders of sent mail."""
-        connections = ImapConnections(ImapServer.read(self._source, self._address), self._login, on_call=self._on_call)
+        server = ImapServer.read(self._source, self._address)
+        connections = ImapConnections(server, self._login, on_call=self._on_call, guard=self._guard)
 
         def look(client: ImapClient) -> bool:
             folders = [folder.name for folder in client.folders(None) if folder.role == _SENT]
@@ -140,11 +163,8 @@ class SmtpSender:
         where = self._server
         name = self._address.rpartition("@")[2]
         context = self._tls or ssl.create_default_context()
-        smtp: smtplib.SMTP
-        if where.security == "tls":
-            smtp = smtplib.SMTP_SSL(where.host, where.port, name, timeout=_SECONDS, context=context)
-        else:
-            smtp = smtplib.SMTP(where.host, where.port, name, timeout=_SECONDS)
+        connect = connect_anywhere if self._guard is None else self._guard.connect
+        smtp = _Smtp(where.host, where.port, name, context if where.security == "tls" else None, connect)
         try:
             if where.security == "starttls":
                 smtp.starttls(context=context)
