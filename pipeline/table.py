@@ -1,18 +1,25 @@
-"""The one table of stages: found in `pipeline.stages`, checked at import, printed for people."""
+"""The tables of stages and commands: found in their packages, checked at import, printed for people."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from graphlib import TopologicalSorter
 from types import MappingProxyType
 from typing import Any
 
-from models.enums import Lane
-from pipeline import stages
+from models.enums import DispatchState, Lane, TicketStatus, TransitionKind
+from models.permissions import BUILT_IN
+from pipeline import commands, stages
+from pipeline.command import Command
 from pipeline.stage import Stage
+
+#: What a state of each kind may be called.
+_STATES: Mapping[TransitionKind, frozenset[str]] = MappingProxyType(
+    {TransitionKind.STATUS: frozenset(TicketStatus), TransitionKind.DISPATCH: frozenset(DispatchState)}
+)
 
 
 class BadTable(Exception):
@@ -49,8 +56,38 @@ def _in_order(table: Mapping[str, Stage[Any, Any]]) -> dict[str, Stage[Any, Any]
     return {name: table[name] for name in sorter.static_order()}
 
 
+def read_commands() -> Mapping[str, Command[Any, Any]]:
+    """Return every command by name: those of each file's `COMMANDS`. Raises `BadTable` for a wrong one."""
+    table: dict[str, Command[Any, Any]] = {}
+    for module in pkgutil.iter_modules(commands.__path__):
+        for found in getattr(importlib.import_module(f"{commands.__name__}.{module.name}"), "COMMANDS", ()):
+            if not isinstance(found, Command) or found.name in table:
+                raise BadTable(f"pipeline/commands/{module.name}.py: COMMANDS holds commands, each name once")
+            _check_command(found)
+            table[found.name] = found
+    return MappingProxyType(table)
+
+
+def _check_command(command: Command[Any, Any]) -> None:
+    if not command.about or "." not in command.name:
+        raise BadTable(f"{command.name} needs an `about`, and a name like `ticket.update`")
+    if command.moves and (command.kind is None or command.from_states is None):
+        raise BadTable(f"{command.name} moves a state: it needs the kind of state, and the states it starts from")
+    if command.kind is not None:
+        said = (command.from_states or frozenset()) | {state for move in command.moves for state in move}
+        if unknown := said - _STATES[command.kind]:
+            raise BadTable(f"{command.name} names {', '.join(sorted(unknown))}, which is no state")
+
+
 #: Every stage by name, along the chain.
 STAGES = read_stages()
+#: Every command by name, as they stand in their files.
+COMMANDS = read_commands()
+
+
+def legal_moves(kind: TransitionKind) -> frozenset[tuple[str, str]]:
+    """Return every change of a state that some command may make."""
+    return frozenset(move for one in COMMANDS.values() if one.kind is kind for move in one.moves)
 
 
 def as_text() -> str:
@@ -62,6 +99,34 @@ def as_text() -> str:
         row = f"{stage.name:11} {kind:5} {stage.batch:5} {stage.attempts:5} {_promised(stage):12} {emits:28}"
         lines.append(f"{row} {stage.about}")
     return "\n".join(lines)
+
+
+def commands_as_text() -> str:
+    """Return the table of commands for people."""
+    lines = [f"{'command':24} {'permission':24} {'on':8} {'key':4} {'from':52} {'to':52} about"]
+    for one in COMMANDS.values():
+        key, kind = "yes" if one.needs_key else "-", one.target.kind
+        from_states, to_states = _listed(one.from_states), _listed({after for _, after in one.moves})
+        row = f"{one.name:24} {one.permission.value:24} {kind:8} {key:4} {from_states:52} {to_states:52}"
+        lines.append(f"{row} {one.about}")
+    return "\n".join(lines)
+
+
+def commands_as_page() -> str:
+    """Return the part of the documentation that tells who may give which command, in Markdown."""
+    lines = [
+        "| command | does | from | to | permission | built-in roles that hold it |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in COMMANDS.values():
+        roles = ", ".join(f"`{role.code}`" for role in BUILT_IN if one.permission in role.permissions)
+        states = f"{_listed(one.from_states)} | {_listed({after for _, after in one.moves})}"
+        lines.append(f"| `{one.name}` | {one.about} | {states} | `{one.permission.value}` | {roles} |")
+    return "\n".join(lines)
+
+
+def _listed(states: Collection[str] | None) -> str:
+    return "any" if states is None else ", ".join(sorted(states)) or "-"
 
 
 def _promised(stage: Stage[Any, Any]) -> str:

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from pipeline import table
+from pipeline.commands import desk
 from pipeline.stage import Stage
 from pipeline.stages import fetch
 from pipeline.table import STAGES, as_text
 
 GOLDEN = Path(__file__).with_name("table.txt")
+COMMANDS_GOLDEN = Path(__file__).with_name("commands.txt")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 
 
 def test_the_table_is_printed_as_it_stands_in_the_golden_file():
@@ -24,15 +27,18 @@ def test_the_table_is_printed_as_it_stands_in_the_golden_file():
 def test_the_table_reads_along_the_chain_from_mail_to_work_orders():
     chain = ["fetch", "parse", "stitch", "routing", "triage", "dispatch"]
     assert [name for name in STAGES if name in chain] == chain
-    beside = {"backfill", "history", "reconcile", "watch", "acknowledge", "send", "index", "reprocess"}
+    beside = {
+        "backfill", "history", "reconcile", "watch", "acknowledge",
+        "send", "index", "reprocess", "clocks", "notify", "erase", "forget",
+    }  # fmt: skip
     assert set(STAGES) == {*chain, *beside}
 
 
 def test_every_step_leads_to_a_stage_and_only_walks_a_stale_fetch_and_a_doubtful_send_lead_to_themselves():
     assert {target for stage in STAGES.values() for target in stage.emits} <= set(STAGES)
-    assert [name for name, stage in STAGES.items() if name in stage.emits] == [
-        "backfill", "history", "reconcile", "reprocess", "fetch", "send",
-    ]  # fmt: skip
+    assert {name for name, stage in STAGES.items() if name in stage.emits} == {
+        "clocks", "backfill", "history", "reconcile", "reprocess", "fetch", "send", "erase", "forget",
+    }  # fmt: skip
 
 
 def test_the_table_cannot_be_changed_by_a_program():
@@ -64,6 +70,31 @@ def test_a_wrong_table_does_not_start(changes: dict[str, object], said: str, mon
     monkeypatch.setattr(fetch, "STAGE", replace(fetch.STAGE, **changes))
     with pytest.raises(table.BadTable, match=said):
         table.read_stages()
+
+
+def test_the_commands_are_printed_as_they_stand_in_the_golden_file_and_in_the_documentation():
+    """After a wanted change: `python -c "from pipeline import table; print(table.commands_as_text())"`, and so on."""
+    assert table.commands_as_text() + "\n" == COMMANDS_GOLDEN.read_text(encoding="utf-8")
+    assert f"\n{table.commands_as_page()}\n" in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"about": ""}, "needs an `about`"),
+        ({"name": "update"}, "a name like"),
+        ({"kind": None}, "needs the kind of state"),
+        ({"from_states": None}, "the states it starts from"),
+        ({"moves": frozenset({("new", "nowhere")})}, "names nowhere, which is no state"),
+        ({"from_states": frozenset({"NEW"})}, "names NEW, which is no state"),
+        ({"name": "ticket.note"}, "each name once"),
+    ],
+)
+def test_a_wrong_command_does_not_start(changes: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch):
+    wrong = replace(desk.UPDATE, **changes)  # type: ignore[arg-type]
+    monkeypatch.setattr(desk, "COMMANDS", (wrong, desk.ADD_NOTE))
+    with pytest.raises(table.BadTable, match=said):
+        table.read_commands()
 
 
 def test_a_file_without_its_stage_does_not_start(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,129 @@
+"""The type Command: what a person (or another system) does to one thing, declared whole; executed by one executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from models.enums import TransitionKind
+from models.permissions import Permission
+from pipeline.core.principals import Principal
+from pipeline.core.refusing import Because, Refusal
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.idempotency import Key
+from pipeline.runtime.jobs import Emit
+
+Arguments = TypeVar("Arguments", bound=BaseModel)
+Subject = TypeVar("Subject")
+
+
+class Refused(UserError):
+    """A command was refused; nothing was changed."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.said)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[Arguments]):
+    """One wish: who, with what, on which thing, and what the caller believes and calls it."""
+
+    principal: Principal
+    arguments: Arguments
+    #: The id or code of what it is done to; None for what is made.
+    target: str | None = None
+    #: The version that the caller saw (`If-Match`); None when any will do.
+    version: int | None = None
+    #: The caller's name for this request (`Idempotency-Key`).
+    key: Key | None = None
+    request_id: str | None = None
+    correlation_id: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Locked(Generic[Subject]):
+    """What a command is done to: its row is locked until the transaction ends."""
+
+    target_id: str
+    subject: Subject
+    version: int
+    #: Within the scope of who asks.
+    is_reached: bool
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Generic[Arguments, Subject]):
+    """What commands are done to: how its row is locked, and what is said when there is none."""
+
+    kind: str
+    #: Locks and reads in the organization of who asks; None when there is none. Looks up what gates need, too.
+    lock: Callable[[Connection, Ask[Arguments]], Locked[Subject] | None]
+    missing: Refusal
+    #: What is said when it is out of reach; `missing`, recorded as FORBIDDEN_SCOPE, unless its contract says otherwise.
+    unreached: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One change of a state."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an effect made: the answer, the thing as it is now, and what follows."""
+
+    body: Mapping[str, Any]
+    status: int = 200
+    #: Of the thing, after the change.
+    version: int | None = None
+    moves: Sequence[Move] = ()
+    #: For the audit trail, redacted there.
+    details: Mapping[str, Any] = field(default_factory=dict)
+    jobs: Sequence[Emit] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[Arguments, Subject]):
+    """One row of the command table. `gates` are pure and answer why not; `effect` changes rows and nothing else.
+
+    `from_states` are those it may be done in (None: any), `moves` the changes of state it may make; a command that
+    changes none has no moves. `wanted` names the state that arguments ask for, so that an illegal one is refused
+    before the effect.
+    """
+
+    #: Recorded in `transitions` and the audit trail; never renamed.
+    name: str
+    about: str
+    arguments: type[Arguments]
+    permission: Permission
+    target: Target[Arguments, Subject]
+    effect: Callable[[Connection, Ask[Arguments], Subject], Effect]
+    gates: Sequence[Callable[[Ask[Arguments], Subject], Refusal | None]] = ()
+    kind: TransitionKind | None = None
+    from_states: frozenset[str] | None = None
+    moves: frozenset[tuple[str, str]] = frozenset()
+    wanted: Callable[[Arguments], str | None] | None = None
+    #: Refused without a key (contract 000).
+    needs_key: bool = False
+
+    def may_move(self, before: str, after: str) -> bool:
+        """Say whether a change of state is in the table."""
+        return before == after or (before, after) in self.moves
+
+
+def not_there(target: Target[Any, Any]) -> Refusal:
+    """Return what is said when a thing is out of reach."""
+    if target.unreached is not None:
+        return target.unreached
+    missing = target.missing
+    return Refusal(missing.code, missing.said, Because.MISSING, recorded_as="FORBIDDEN_SCOPE")

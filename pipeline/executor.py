@@ -1,0 +1,178 @@
+"""The executor: takes every command through the same checks, in one order and one transaction.
+
+Permission, idempotency key, lock, scope, version, state, gates, effect, audit row, transition rows, next jobs. A
+refusal changes nothing, keeps no key, and is recorded by a transaction of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, text
+
+from models.enums import AuditOutcome
+from pipeline.command import Ask, Command, Effect, Locked, Move, Refused, not_there
+from pipeline.core.refusing import Because, Refusal
+from pipeline.runtime import auditing, idempotency, ledger
+from pipeline.runtime.idempotency import OtherBody, Stored
+from pipeline.runtime.ledger import Line
+
+Arguments = TypeVar("Arguments", bound=BaseModel)
+Subject = TypeVar("Subject")
+
+_MOVED = text("""
+    INSERT INTO transitions (org_id, ticket_id, kind, from_state, to_state, command, audit_number)
+    SELECT :org, CAST(:ticket AS uuid), :kind, before, after, :command, :number
+      FROM unnest(CAST(:before AS text[]), CAST(:after AS text[])) WITH ORDINALITY AS m(before, after, position)
+     ORDER BY position
+""")
+
+
+class BadMove(Exception):
+    """An effect changed a state in a way that its command does not declare; nothing is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered. `lines` have work: ring them after the commit."""
+
+    status: int
+    body: dict[str, Any]
+    version: int | None = None
+    lines: frozenset[Line] = frozenset()
+    is_replayed: bool = False
+
+
+def run(
+    begin: Callable[[], AbstractContextManager[Connection]], command: Command[Arguments, Subject], ask: Ask[Arguments]
+) -> Answer:
+    """Execute a command in a transaction that `begin` opens; a refusal is recorded in another. Raises `Refused`."""
+    try:
+        with begin() as connection:
+            return execute(connection, command, ask)
+    except Refused as refused:
+        with begin() as connection:
+            record_refusal(connection, command, ask, refused.refusal)
+        raise
+
+
+def execute(connection: Connection, command: Command[Arguments, Subject], ask: Ask[Arguments]) -> Answer:
+    """Execute a command in an open transaction, which must be rolled back when this raises `Refused`.
+
+    The organization's audit trail stays locked until the transaction ends.
+    """
+    if not ask.principal.may(command.permission):
+        said = f"the role {ask.principal.role} may not do this; it needs {command.permission.value}"
+        raise Refused(Refusal("FORBIDDEN", said, Because.FORBIDDEN))
+    stored = _enter(connection, command, ask)
+    if stored is not None:
+        answer = stored.answer
+        return Answer(stored.status, answer["body"], answer["version"], is_replayed=True)
+    locked = _lock(connection, command, ask)
+    _check(command, ask, locked)
+    effect = command.effect(connection, ask, locked.subject)
+    _record(connection, command, ask, locked, effect)
+    lines = ledger.put(connection, list(effect.jobs)) if effect.jobs else set()
+    if ask.key is not None:
+        kept = Stored(effect.status, {"body": effect.body, "version": effect.version})
+        idempotency.keep(connection, ask.key, kept)
+    return Answer(effect.status, dict(effect.body), effect.version, frozenset(lines))
+
+
+def record_refusal(connection: Connection, command: Command[Any, Any], ask: Ask[Any], refusal: Refusal) -> int:
+    """Append that a command was refused, and why; return the row's number."""
+    entry = auditing.by(
+        ask.principal,
+        command.name,
+        outcome=AuditOutcome.REFUSED,
+        code=refusal.recorded_as or refusal.code,
+        target_kind=command.target.kind,
+        target_id=ask.target,
+        details=refusal.details,
+        **_origin(ask),
+    )
+    return auditing.append(connection, entry)
+
+
+def _enter(connection: Connection, command: Command[Any, Any], ask: Ask[Any]) -> Stored | None:
+    if ask.key is None:
+        if command.needs_key:
+            said = "send a header Idempotency-Key with a UUID of your own: sent again, the request has the same answer"
+            raise Refused(Refusal("MISSING_IDEMPOTENCY_KEY", said, Because.MALFORMED))
+        return None
+    try:
+        return idempotency.enter(connection, ask.key)
+    except OtherBody:
+        said = "this Idempotency-Key was used for another body; send a new key with a new request"
+        raise Refused(Refusal("IDEMPOTENCY_PAYLOAD_MISMATCH", said)) from None
+
+
+def _lock(connection: Connection, command: Command[Arguments, Subject], ask: Ask[Arguments]) -> Locked[Subject]:
+    locked = command.target.lock(connection, ask)
+    if locked is None:
+        raise Refused(command.target.missing)
+    if not locked.is_reached:
+        raise Refused(not_there(command.target))
+    return locked
+
+
+def _check(command: Command[Arguments, Subject], ask: Ask[Arguments], locked: Locked[Subject]) -> None:
+    """Check version, state and gates, in this order."""
+    if ask.version is not None and ask.version != locked.version:
+        said = f"it was changed meanwhile: its version is {locked.version}, not {ask.version}; read it again"
+        raise Refused(Refusal("STALE_VERSION", said, details={"version": locked.version}))
+    wanted = command.wanted(ask.arguments) if command.wanted else None
+    state = locked.state
+    is_here = command.from_states is None or state in command.from_states
+    if not is_here or (wanted is not None and state is not None and not command.may_move(state, wanted)):
+        said = f"{command.name} is not possible from {state}" + (f" to {wanted}" if wanted else "")
+        details = {"from_state": state, "to_state": wanted or _only([after for _, after in command.moves])}
+        raise Refused(Refusal("INVALID_STATE_TRANSITION", said, details=details))
+    for gate in command.gates:
+        if (refusal := gate(ask, locked.subject)) is not None:
+            raise Refused(refusal)
+
+
+def _only(states: list[str]) -> str | None:
+    return states[0] if len(set(states)) == 1 else None
+
+
+def _record(
+    connection: Connection, command: Command[Any, Any], ask: Ask[Any], locked: Locked[Any], effect: Effect
+) -> None:
+    moves = [move for move in effect.moves if move.before != move.after]
+    _check_moves(command, moves)
+    entry = auditing.by(
+        ask.principal,
+        command.name,
+        target_kind=command.target.kind,
+        target_id=locked.target_id,
+        details=effect.details,
+        **_origin(ask),
+    )
+    number = auditing.append(connection, entry)
+    if moves and command.kind is not None:
+        values = {
+            "org": ask.principal.org_id,
+            "ticket": locked.target_id,
+            "kind": command.kind.value,
+            "command": command.name,
+            "number": number,
+            "before": [move.before for move in moves],
+            "after": [move.after for move in moves],
+        }
+        connection.execute(_MOVED, values)
+
+
+def _check_moves(command: Command[Any, Any], moves: list[Move]) -> None:
+    for move in moves:
+        if not command.may_move(move.before, move.after):
+            raise BadMove(f"{command.name} moved {move.before} to {move.after}, which it does not declare")
+
+
+def _origin(ask: Ask[Any]) -> dict[str, str | None]:
+    return {"request_id": ask.request_id, "correlation_id": ask.correlation_id, "trace_id": ask.trace_id}
