@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import ObjectStore, from_url
+from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 
 from pipeline.adapters.blob_codec import BlobCodec, blob_key
 from pipeline.adapters.local_blobs import LocalBlobs
 from pipeline.ports import BlobStore
-from pipeline.runtime.errors import Transient, UserError
+from pipeline.runtime.errors import Gone, Transient, UserError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -64,8 +66,60 @@ class ObjectBlobs:
         found = zip(hashes, self._each(get_one, hashes), strict=True)
         return {name: content for name, content in found if content is not None}
 
+    def link(self, kind: str, content_hash: str, *, headers: Mapping[str, str], lasts: timedelta) -> str | None:
+        """Return a signed address of a plain copy with these headers, which is made when it is not there.
+
+        What is stored is compressed, and a bucket answers with the headers that an object was given; so what is fetched
+        directly is an object of its own below `served/`, which a rule of the bucket may delete after a day.
+        """
+        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+            return None
+        key = _served_key(kind, content_hash, headers)
+        try:
+            signed: str = obstore.sign(self._store, "GET", key, lasts)
+        except BaseError:  # these credentials cannot sign
+            return None
+        self._serve(key, kind, content_hash, headers)
+        return signed
+
+    def _serve(self, key: str, kind: str, content_hash: str, headers: Mapping[str, str]) -> None:
+        try:
+            with _bucket_trouble():
+                self._store.head(key)
+        except FileNotFoundError:
+            content = self.get(kind, [content_hash]).get(content_hash)
+            if content is None:
+                raise Gone(f"there is no {kind} {content_hash} in the bucket") from None
+            with _bucket_trouble():
+                self._store.put(key, content, attributes=dict(headers))
+
+    def delete(self, kind: str, hashes: Sequence[str]) -> None:
+        """Take contents away, with the copies that links were made to; an absent one is fine."""
+
+        def delete_one(name: str) -> None:
+            for key in (blob_key(kind, name), *self._copies(kind, name)):
+                with suppress(FileNotFoundError), _bucket_trouble():
+                    self._store.delete(key)
+
+        self._each(delete_one, hashes)
+
+    def _copies(self, kind: str, content_hash: str) -> list[str]:
+        with _bucket_trouble():
+            listed = self._store.list(prefix=_served_folder(kind, content_hash))
+            return [one["path"] for chunk in listed for one in chunk]
+
     def _each(self, function: Callable[[str], Value], names: Sequence[str]) -> list[Value]:
         return list(self._pool.map(function, names))
+
+
+def _served_key(kind: str, content_hash: str, headers: Mapping[str, str]) -> str:
+    """Return where a copy with these headers stands; all copies of one content stand beside each other."""
+    said = "\n".join(f"{name}: {value}" for name, value in sorted(headers.items()))
+    return f"{_served_folder(kind, content_hash)}/{hashlib.sha256(said.encode()).hexdigest()[:32]}"
+
+
+def _served_folder(kind: str, content_hash: str) -> str:
+    return f"served/{blob_key(kind, content_hash).removesuffix('.zst')}"
 
 
 def open_blob_store(url: str) -> BlobStore:
