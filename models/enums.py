@@ -528,9 +528,15 @@ class IntervalState(StrEnum):
     PAUSED = "paused"
 
 
-class ErasureState(StrEnum):
-    """How far the forgetting of an address has come."""
+class ErasureKind(StrEnum):
+    """What is forgotten."""
 
-    WAITING = "waiting"
+    ADDRESS = "address"  #: the mail of one address
+    AGE = "age"  #: what ended long ago
+
+
+class ErasureState(StrEnum):
+    """How far a forgetting has come."""
+
     RUNNING = "running"
     DONE = "done"

@@ -220,6 +220,17 @@ reset_tokens = Table(
     Index(None, "person_id"),
 )
 
+#: Wrong passwords for names that nobody has: they are locked as people are, so that a lock tells nothing.
+unknown_logins = Table(
+    "unknown_logins",
+    metadata,
+    Column("identifier_sha256", LargeBinary, primary_key=True),
+    Column("failed", SmallInteger, nullable=False, server_default=text("0")),
+    Column("locked_until", DateTime(timezone=True)),
+    Column("tried_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index(None, "tried_at"),
+)
+
 #: One OpenID login that was begun; used once.
 login_states = Table(
     "login_states",

@@ -18,9 +18,20 @@ from sqlalchemy import Connection, MetaData, text
 ROLE = "fieldpost_request"
 #: Built-in rows (no organization) of these may be read by all.
 _SHARED = frozenset({"roles"})
+#: Requests add to the audit trail and take nothing from it; workers erase its details (reliability, section 5).
+APPEND_ONLY = ("audit_events", "audit_details")
 #: With an organization, and yet not barred: found by indexes that the barrier forbids; what is read there is joined
 #: with a table that is barred.
 OPEN = frozenset({"message_search", "ticket_words"})
+
+_OWN = "org_id = (SELECT CAST(nullif(current_setting('app.org_id', true), '') AS uuid))"
+_OF_OWN_ROLE = f"EXISTS (SELECT FROM roles WHERE roles.id = role_permissions.role_id AND roles.{_OWN})"
+#: No organization stands in these rows: a role's permissions are changed by its organization, and read by all.
+_PERMISSIONS_OF_OWN_ROLES = (
+    "ALTER TABLE role_permissions ENABLE ROW LEVEL SECURITY",
+    f"CREATE POLICY built_in ON role_permissions FOR SELECT TO {ROLE} USING (true)",
+    f"CREATE POLICY by_organization ON role_permissions TO {ROLE} USING ({_OF_OWN_ROLE}) WITH CHECK ({_OF_OWN_ROLE})",
+)
 
 _HAS_ROLE = text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)")
 _MAY_TAKE = text("""
@@ -49,6 +60,9 @@ def secure(connection: Connection, metadata: MetaData) -> bool:
         return False
     schema = connection.execute(text("SELECT quote_ident(current_schema())")).scalar_one()
     there = set(connection.execute(_SECURED).scalars())
+    if "role_permissions" not in there:
+        for statement in _PERMISSIONS_OF_OWN_ROLES:
+            connection.execute(text(statement))
     for statement in _grants(schema):
         connection.execute(text(statement))
     for table in secured(metadata):
@@ -110,11 +124,13 @@ def _ensure_role(connection: Connection) -> bool:
 def _grants(schema: str) -> Iterator[str]:
     yield f"GRANT USAGE ON SCHEMA {schema} TO {ROLE}"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {ROLE}"
+    yield f"REVOKE UPDATE, DELETE ON {', '.join(APPEND_ONLY)} FROM {ROLE}"
     yield f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {ROLE}"
 
 
 def _policy(table: str) -> Iterator[str]:
-    own = "org_id = (SELECT CAST(nullif(current_setting('app.org_id', true), '') AS uuid))"
-    seen = f"org_id IS NULL OR {own}" if table in _SHARED else own
     yield f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY'
-    yield f'CREATE POLICY by_organization ON "{table}" TO {ROLE} USING ({seen}) WITH CHECK ({own})'
+    yield f'CREATE POLICY by_organization ON "{table}" TO {ROLE} USING ({_OWN}) WITH CHECK ({_OWN})'
+    if table in _SHARED:
+        # For reading alone: else one organization could change or take away what all have.
+        yield f'CREATE POLICY built_in ON "{table}" FOR SELECT TO {ROLE} USING (org_id IS NULL)'

@@ -92,6 +92,12 @@ tickets = Table(
         text("id DESC"),
         postgresql_where=text("assignee_user_id IS NOT NULL"),
     ),
+    #: How much somebody has to do, whatever they were ever given.
+    Index(
+        "ix_tickets_open_assignee",
+        "assignee_user_id",
+        postgresql_where=text("assignee_user_id IS NOT NULL AND status IN ('new', 'open', 'pending')"),
+    ),
     Index(
         "ix_tickets_queue",
         "queue_id",

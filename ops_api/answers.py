@@ -1,23 +1,35 @@
-"""The shape of every refusal, and how errors become one: contract 001's `{detail}` with a code and the request's id."""
+"""How errors become refusals; `ops_api.shapes` knows how each contract says them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
+import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from ops_api.access import TABLE
+from ops_api.shapes import COMMAND, ErrorAnswer, FieldProblem, Problem, Shape, shape_of
 from pipeline.runtime.db import is_passing
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.logs import get_logger
+
+__all__ = [
+    "CODES",
+    "ErrorAnswer",
+    "FieldProblem",
+    "Refusal",
+    "describe_for_log",
+    "error_response",
+    "install",
+]
 
 CODES: Mapping[int, str] = {
     400: "bad_request",
@@ -26,9 +38,16 @@ CODES: Mapping[int, str] = {
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",
+    412: "precondition_failed",
     413: "too_large",
+    414: "address_too_long",
+    415: "unsupported_media_type",
+    421: "misdirected",
     422: "invalid",
+    423: "locked",
+    428: "precondition_required",
     429: "too_many_requests",
+    431: "headers_too_large",
     500: "internal",
     502: "provider_failed",
     503: "unavailable",
@@ -47,47 +66,48 @@ _RETRY_SECONDS = "2"
 _MOST_FIELDS = 20
 
 
-class FieldProblem(BaseModel):
-    """What is wrong with one value of a request; the value itself is never repeated."""
-
-    field: str = Field(description="Where the value stood, like `body.email`.")
-    message: str
-
-
-class ErrorAnswer(BaseModel):
-    """Every answer that is not a success."""
-
-    detail: str = Field(description="What happened and what to do, for people.")
-    code: str = Field(description="The same for programs.")
-    request_id: str = Field(description="Names this request in the logs; equals the header X-Request-Id.")
-    fields: list[FieldProblem] | None = Field(default=None, description="With status 422 only.")
-
-
 class Refusal(HTTPException):
-    """A request that is answered with words instead of a result."""
+    """A request that is answered with words instead of a result.
+
+    `fields` says what is wrong with which value; `details` are shown by contract 000, beside the code.
+    """
 
     def __init__(
-        self, status: int, detail: str, *, code: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(status, detail, dict(headers) if headers else None)
-        self.code = code
+        self.code, self.fields, self.details = code, fields or {}, details or {}
 
 
 def error_response(
-    request_id: str,
+    scope: Scope,
     status: int,
     detail: str,
     *,
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
-    fields: Sequence[FieldProblem] = (),
+    fields: Mapping[str, str] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Return a refusal as a response."""
-    answer = ErrorAnswer(
-        detail=detail, code=code or CODES.get(status, "error"), request_id=request_id, fields=list(fields) or None
+    """Return a refusal as a response, in the shape of the contract that the request's address belongs to."""
+    shape = _shape(scope)
+    problem = Problem(
+        status, detail, code or CODES.get(status, "error"), scope["state"]["request_id"], fields or {}, details or {}
     )
-    content = orjson.dumps(answer.model_dump(exclude_none=True))
-    return Response(content, status, headers, media_type="application/json")
+    content = orjson.dumps(shape.body(problem), default=str)
+    return Response(content, shape.status(status), headers, media_type="application/json")
+
+
+def _shape(scope: Scope) -> Shape:
+    path: str = getattr(scope.get("route"), "path", None) or scope["path"]
+    return shape_of(scope["method"], path)
 
 
 def describe_for_log(error: BaseException) -> str:
@@ -106,23 +126,43 @@ def install(app: FastAPI) -> None:
 
 
 def _answer(request: Request, status: int, detail: str, **more: Any) -> Response:
-    return error_response(request.state.request_id, status, detail, **more)
+    return error_response(request.scope, status, detail, **more)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = error.detail if isinstance(error, Refusal) else _WORDS.get(error.status_code, error.detail)
-    return _answer(request, error.status_code, detail, code=getattr(error, "code", None), headers=error.headers)
+    if isinstance(error, Refusal):
+        more = {"code": error.code, "fields": error.fields, "details": error.details}
+        return _answer(request, error.status_code, error.detail, headers=error.headers, **more)
+    detail = _WORDS.get(error.status_code, error.detail)
+    if error.status_code == 404:
+        # Nothing is at this address: whoever looks for what is not there is counted too.
+        wait = await request.app.state.services.limiter.stray(request)
+        if wait is not None:
+            return _answer(
+                request, 429, f"too many requests; try again in {wait} s", headers={"Retry-After": str(wait)}
+            )
+    return _answer(request, error.status_code, detail, headers=error.headers)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problems = [
-        FieldProblem(field=".".join(map(str, found["loc"]))[:200], message=str(found["msg"])[:200])
-        for found in error.errors()[:_MOST_FIELDS]
-    ]
-    detail = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
-    return _answer(request, 422, detail, fields=problems)
+    found = error.errors()[:_MOST_FIELDS]
+    if found and found[0]["type"] == "json_invalid":
+        why = str(found[0].get("ctx", {}).get("error", ""))[:200]
+        return _answer(request, 422, f"the body is no JSON that we read: {why}", code="invalid_json")
+    fields = {".".join(map(str, one["loc"]))[:200]: str(one["msg"])[:200] for one in found}
+    if "path.ticket_id" in fields and _shape(request.scope) is COMMAND:
+        return _no_ticket_id(request)
+    detail = "; ".join(f"{name}: {message}" for name, message in fields.items())
+    return _answer(request, 422, detail, fields=fields)
+
+
+def _no_ticket_id(request: Request) -> Response:
+    """Contract 000: a command for an id that is none has no address; a reading is told what is wrong with the id."""
+    if request.method in {"GET", "HEAD"}:
+        return _answer(request, 400, "the ticket's id must be a UUID", code="INVALID_TICKET_ID")
+    return _answer(request, 404, _WORDS[404])
 
 
 async def _refused_in_words(request: Request, error: Exception) -> Response:
@@ -140,6 +180,8 @@ async def _database(request: Request, error: Exception) -> Response:
             "the database does not answer; nothing was changed, try again",
             headers={"Retry-After": _RETRY_SECONDS},
         )
+    if state.startswith("22") or isinstance(getattr(error, "orig", None), psycopg.DataError):
+        return _answer(request, 422, "a value is out of the range that can be kept")
     if state in _OTHER_SCHEMA:
         return _answer(request, 503, "the database is at another version's schema; run `fieldpost migrate`")
     return _answer(request, 500, "the request failed here; the log has more under the request's id")

@@ -13,33 +13,63 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ops_api import answers
+from ops_api.allowed_hosts import Hosts
+from ops_api.audited import RECORDERS, Trails
+from ops_api.barrier import Barrier
+from ops_api.connections import bounded
 from ops_api.cursors import Cursors
 from ops_api.dependencies import TRANSACTIONS, Services
+from ops_api.describing import DescribedApp
+from ops_api.downloads import Links
 from ops_api.guard import GuardedRoute
-from ops_api.limits import Limits, RateLimit
+from ops_api.identifying import LOOKUPS, Identifier
+from ops_api.jwt_bearer import JwtBearers
+from ops_api.limits import Limits
+from ops_api.openid_door import SIGN_INS, OpenIdDoor
+from ops_api.password_door import WORKERS, PasswordDoor
 from ops_api.probes import LedgerCollector, Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
+from ops_api.rate_limits import Limiter
 from ops_api.raws import Raws
 from ops_api.requests import Edge
 from ops_api.routes import (
+    api_tokens,
+    audit,
     auth,
+    calendars,
     conversations,
     dead_letter_bulks,
     dead_letters,
+    duty,
+    erasures,
     live,
     mailboxes,
+    oidc,
     ops,
+    password_login,
+    people,
+    places,
     process,
     push,
     quarantine,
+    queues,
     raw,
     replies,
     reprocessing,
+    roles,
+    routing_admin,
+    routing_simulation,
+    saved_views,
     search,
+    sla,
     sync,
+    technician_me,
+    ticket_downloads,
+    tickets,
+    tickets_change,
 )
-from ops_api.sessions import Sessions
+from ops_api.sessions import CsrfTokens
 from ops_api.silence import Expected
 from pipeline.adapters.clock import SystemClock
 from pipeline.ports import Clock
@@ -53,8 +83,14 @@ _ROUTERS = tuple(
     module.router
     for module in (
         # The paths of bulks go first: "dlq" must not be taken for a job's id.
-        *(process, auth, mailboxes, sync, live, ops, dead_letter_bulks, dead_letters, push),
-        *(replies, conversations, quarantine, search, raw, reprocessing),
+        *(process, auth, api_tokens, mailboxes, sync, live, ops, dead_letter_bulks, dead_letters, push),
+        *(oidc, password_login, technician_me, people, roles, places),
+        # Before those of tickets: "routing" must not be taken for a ticket's id.
+        *(routing_admin, routing_simulation, duty),
+        *(sla, calendars),
+        *(saved_views, queues, erasures),
+        *(audit, tickets_change, replies, conversations, quarantine, search, raw, reprocessing),
+        *(ticket_downloads, tickets),
     )
 )
 
@@ -64,16 +100,19 @@ def make_app(settings: Settings, *, limits: Limits | None = None, clock: Clock |
 
     Raises `UserError` without a database or a secret key.
     """
-    services = _services(settings, limits or Limits(), clock or SystemClock())
+    services = _services(settings, limits or Limits.of(settings), clock or SystemClock())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await services.limiter.close()
         services.push_door.close()
+        services.jwts.close()
+        services.openid.close()
         services.providers.close()
         services.db.close()
 
-    app = FastAPI(
+    app = DescribedApp(
         title="Fieldpost",
         description=_ABOUT,
         version=version("fieldpost"),
@@ -90,6 +129,7 @@ def make_app(settings: Settings, *, limits: Limits | None = None, clock: Clock |
         clock=clock or SystemClock(),
         registry=services.registry,
         is_https=urlsplit(settings.public_url or "").scheme == "https",
+        hosts=Hosts.of(settings),
     )
     answers.install(app)
     for router in _ROUTERS:
@@ -100,15 +140,20 @@ def make_app(settings: Settings, *, limits: Limits | None = None, clock: Clock |
 def make_server(app: FastAPI, host: str, port: int) -> uvicorn.Server:
     """Return a server for the app; `port` 0 takes a free one.
 
-    Forwarding headers are not believed, since the limits count the peer's address, and the server writes no log of
-    its own, since its lines would carry query strings.
+    Forwarding headers are believed of our own proxies alone, since the limits count the client's address, and the
+    server writes no log of its own, since its lines would carry query strings.
     """
+    services: Services = app.state.services
     return uvicorn.Server(
         uvicorn.Config(
             app,
             host=host,
             port=port,
-            proxy_headers=False,
+            http=bounded(services.limits),
+            ws="none",
+            h11_max_incomplete_event_size=services.limits.header_bytes,
+            proxy_headers=services.settings.trusted_proxies is not None,
+            forwarded_allow_ips=services.settings.trusted_proxies or "",
             server_header=False,
             access_log=False,
             log_config=None,
@@ -122,8 +167,9 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
     if settings.database_url is None:
         raise UserError("the API needs FIELDPOST_DATABASE_URL; `fieldpost up` sets it")
     keys = Secrets.of(settings)
-    sessions, cursors = Sessions(keys, clock), Cursors(keys)
-    pool_size = TRANSACTIONS + QUESTIONS
+    csrf, cursors = CsrfTokens(keys), Cursors(keys)
+    jwts = JwtBearers(settings, clock)
+    pool_size = TRANSACTIONS + QUESTIONS + LOOKUPS + SIGN_INS + WORKERS + RECORDERS
     db = Database(settings.database_url, "api", pool_size=pool_size, statement_timeout=limits.statement)
     registry = CollectorRegistry()
     if settings.enable_prometheus_metrics:
@@ -134,13 +180,20 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
         settings=settings,
         limits=limits,
         db=db,
-        sessions=sessions,
+        barrier=Barrier(),
+        trails=Trails(clock),
+        identifier=Identifier(settings, keys, db, jwts),
+        jwts=jwts,
+        openid=OpenIdDoor(settings, keys, db, clock),
+        csrf=csrf,
         cursors=cursors,
-        auth_limit=RateLimit(limits.auth_per_minute, clock),
+        links=Links(keys),
+        limiter=Limiter(settings.redis_url, limits, clock),
         readiness=Readiness(db, limits.probe),
         registry=registry,
         push_door=PushDoor(settings, registry),
         providers=Providers(settings, keys, db),
+        password_door=PasswordDoor(settings, keys, db, clock),
         reply_tokens=SignedReplyTokens(keys),
         raws=Raws(settings),
     )

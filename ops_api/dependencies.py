@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -17,20 +19,30 @@ from dlq.reading import Letter
 from models.queries import conversations, overview
 from models.queries.conversations import Head
 from ops_api.answers import Refusal
+from ops_api.audited import REFUSALS, Trail, Trails
+from ops_api.barrier import Barrier
 from ops_api.cursors import Cursors
-from ops_api.limits import Limits, RateLimit
+from ops_api.downloads import Links
+from ops_api.identifying import Identifier
+from ops_api.jwt_bearer import JwtBearers
+from ops_api.limits import Limits
+from ops_api.openid_door import OpenIdDoor
+from ops_api.password_door import PasswordDoor
 from ops_api.probes import Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
+from ops_api.rate_limits import Limiter
 from ops_api.raws import Raws
-from ops_api.sessions import Session, Sessions
+from ops_api.sessions import CsrfTokens
+from pipeline.core.principals import Principal
 from pipeline.ports import ReplyTokens
+from pipeline.runtime import identity
 from pipeline.runtime.db import Database
 from pipeline.runtime.mailboxes import Mailbox, load_mailboxes
 from pipeline.runtime.settings import Settings
 
 #: Transactions at once. Whoever waits for one holds no thread, so those who have one can always go on; the pool is
-#: larger by two, for probes.
+#: larger by two, for probes, and by those who are being identified (`ops_api.identifying`).
 TRANSACTIONS = 10
 _LARGEST_ID = 2**63 - 1
 
@@ -42,15 +54,30 @@ class Services:
     settings: Settings
     limits: Limits
     db: Database
-    sessions: Sessions
+    barrier: Barrier
+    trails: Trails
+    identifier: Identifier
+    jwts: JwtBearers
+    openid: OpenIdDoor
+    csrf: CsrfTokens
     cursors: Cursors
-    auth_limit: RateLimit
+    links: Links
+    limiter: Limiter
     readiness: Readiness
     registry: CollectorRegistry
     push_door: PushDoor
     providers: Providers
+    password_door: PasswordDoor
     reply_tokens: ReplyTokens
     raws: Raws
+
+    @contextmanager
+    def begin(self, principal: Principal | None) -> Iterator[Connection]:
+        """Open a transaction for somebody: behind the barrier of their organization; for nobody without one."""
+        with self.db.begin() as connection:
+            if principal is not None:
+                self.barrier.bind(connection, principal.org_id)
+            yield connection
 
 
 async def services_of(request: Request) -> Services:
@@ -59,25 +86,35 @@ async def services_of(request: Request) -> Services:
     return found
 
 
-async def session_of(request: Request) -> Session:
-    """Return who asks; the guard let nobody through without a session where one is needed."""
-    found: Session | None = request.state.session
+async def principal_of(request: Request) -> Principal:
+    """Return who asks; the guard let nobody through without being somebody where that is needed."""
+    found: Principal | None = request.state.principal
     if found is None:
         raise Refusal(401, "sign in first")
     return found
 
 
 Provided = Annotated[Services, Depends(services_of)]
-SignedIn = Annotated[Session, Depends(session_of)]
+SignedIn = Annotated[Principal, Depends(principal_of)]
 
 
-def transaction(services: Provided) -> Iterator[Connection]:
-    """Open the request's one transaction.
+def transaction(request: Request, services: Provided) -> Iterator[Connection]:
+    """Open the request's one transaction, behind the barrier unless the route is public.
 
     It ends before the answer is sent (`scope="function"`), so a commit that fails is an error and never a success.
+    What it changed is told to the audit trail in it, and a refusal after it (`ops_api.audited`).
     """
-    with services.db.begin() as connection:
-        yield connection
+    is_public = request.state.access.is_public
+    begin = partial(services.begin, None if is_public else request.state.principal)
+    trail: Trail = request.state.trail
+    trail.has_transaction = True
+    try:
+        with begin() as connection:
+            yield connection
+            trail.done(connection)
+    except REFUSALS as error:
+        trail.refused(begin, error)
+        raise
 
 
 Transaction = Annotated[Connection, Depends(transaction, scope="function", max_concurrency=TRANSACTIONS)]
@@ -95,7 +132,7 @@ def live_mailbox(mailbox_id: UUID, session: SignedIn, services: Provided) -> Ite
 
     Whoever waits for its turn to ask holds no thread.
     """
-    with services.db.begin() as connection:
+    with services.begin(session) as connection:
         own_mailbox(mailbox_id, session, connection)
         found = load_mailboxes(connection, [mailbox_id])[mailbox_id]
     yield found
@@ -153,8 +190,8 @@ def own_ticket(
     session: SignedIn,
     connection: Transaction,
 ) -> Head:
-    """Return the ticket of the path when it belongs to the session's organization; 404 otherwise."""
-    found = conversations.find_head(connection, ticket_id, session.org_id)
+    """Return the ticket of the path when it is within the reach of who asks; 404 otherwise."""
+    found = conversations.find_head(connection, ticket_id, session.org_id, identity.ticket_reach(session))
     if found is None:
         raise Refusal(404, "your organization has no such ticket")
     return found

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyCookie
+from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.responses import Response
 
-from ops_api.access import ROLES, TABLE, Access
-from ops_api.answers import ErrorAnswer, Refusal
+from ops_api.access import TABLE, Access
+from ops_api.actor_headers import missing_actor
+from ops_api.answers import Refusal
+from ops_api.audited import REFUSALS, Trail
 from ops_api.dependencies import Services
-from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE, Session
+from ops_api.json_bodies import StrictRequest
+from ops_api.rate_limits import count_address, count_principal, rate_of
+from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE
+from ops_api.shapes import ErrorAnswer, shape_of
+from pipeline.core.principals import Principal, Way
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-#: Documents the session in OpenAPI; the guard is what checks it.
-_SCHEME = Depends(APIKeyCookie(name=SESSION_COOKIE, scheme_name="session", auto_error=False))
+#: Document the ways in for OpenAPI; the guard is what checks them.
+_SCHEMES = (
+    Depends(APIKeyCookie(name=SESSION_COOKIE, scheme_name="session", auto_error=False)),
+    Depends(HTTPBearer(scheme_name="bearer", auto_error=False)),
+)
 _ABOUT = {
-    401: "No session, or an expired one.",
+    401: "No session or token, or one that is over.",
     403: "The role lacks the permission, the CSRF token does not match, or the origin is another host.",
-    404: "No such object in the session's organization.",
+    404: "No such object within the reach of who asks.",
     413: "The body is too large.",
+    414: "The address is too long.",
+    415: "The body has a Content-Encoding; send it as it is.",
     422: "A value of the request is invalid.",
     429: "Too many requests; Retry-After says when to try again.",
     500: "The request failed here.",
     503: "The database does not answer.",
 }
+_OTHERWISE = "Refused; the detail says why."
+_FIRST_REFUSAL = 400
 
 
 class GuardedRoute(APIRoute):
@@ -42,10 +54,10 @@ class GuardedRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         (method,) = options["methods"]
         self.access = TABLE[method, path]
-        options["responses"] = _responses(self.access) | (options.get("responses") or {})
+        options["responses"] = _responses(self.access, options.get("responses") or {})
         options["openapi_extra"] = _extra(self.access)
         if not self.access.is_public:
-            options["dependencies"] = [*(options.get("dependencies") or ()), _SCHEME]
+            options["dependencies"] = [*(options.get("dependencies") or ()), *_SCHEMES]
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -54,55 +66,69 @@ class GuardedRoute(APIRoute):
         access = self.access
 
         async def guarded(request: Request) -> Response:
-            request.state.session = check(request, access)
-            return await handle(request)
+            services: Services = request.app.state.services
+            request.state.access, request.state.principal = access, None
+            request.state.trail = trail = Trail(request, access, services.trails)
+            try:
+                request.state.principal = await check(request, access)
+                response = await handle(StrictRequest(request.scope, request.receive))
+            except REFUSALS as error:
+                await trail.refused_aside(lambda: services.begin(request.state.principal), error)
+                raise
+            await trail.done_aside(lambda: services.begin(request.state.principal), response.status_code)
+            return response
 
         return guarded
 
 
-def check(request: Request, access: Access) -> Session | None:
-    """Return who asks. Raises `Refusal`: 404 switched off, 429, 401, 403 origin or token, 403 role; in this order."""
+async def check(request: Request, access: Access) -> Principal | None:
+    """Return who asks, None for nobody at a public route.
+
+    Raises `Refusal`: 404 switched off, 429, 401, 403 origin or CSRF token, 403 way, tool, permission or reach; in this
+    order.
+    """
     services: Services = request.app.state.services
     if access.switch and not getattr(services.settings, access.switch):
         raise Refusal(404, "there is nothing at this address")
-    if access.is_limited:
-        _count(request, services, access)
-    session = services.sessions.read(request.cookies.get(SESSION_COOKIE))
-    if session is None and not access.is_public:
-        raise Refusal(401, "sign in first")
-    if access.needs_csrf:
+    await count_address(request, services.limiter, access)
+    principal = await services.identifier.identify(request, access) if access.asks_who else None
+    # Who is refused is named too, for the audit trail.
+    request.state.principal = principal
+    await count_principal(request, services.limiter, access, principal)
+    if principal is None and not access.is_public:
+        raise _nobody(services, access)
+    if access.needs_csrf and (principal is None or principal.way is Way.SESSION):
         _check_origin(request, services)
-        _check_token(request, services, session)
-    if session and access.permission and access.permission not in ROLES[session.role]:
-        raise Refusal(403, f"the role {session.role.value} may not do this; it needs {access.permission.value}")
-    return session
+        _check_token(request, services, principal)
+    if principal is not None and not access.is_public:
+        _check_permission(request, principal, access)
+    return principal
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address means this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    address = _address(host)
-    return address is not None and address.is_loopback
+def _nobody(services: Services, access: Access) -> Refusal:
+    if not access.tools:
+        return Refusal(401, "sign in first")
+    if services.settings.is_dev_login_served:
+        return missing_actor()
+    return Refusal(401, "sign in first, or send a bearer token", code="AUTH_REQUIRED")
 
 
-def is_unforgeable(host: str) -> bool:
-    """Say whether a Host could not be another site's name pointed at this machine (DNS rebinding)."""
-    return is_loopback(host) or _address(host) is not None
+def _check_permission(request: Request, principal: Principal, access: Access) -> None:
+    if access.ways is not None and principal.way not in access.ways:
+        ways = " or ".join(sorted(way.value for way in access.ways))
+        raise _forbidden(access, f"this takes another way in: {ways}")
+    if not principal.may(access.permission):
+        needed = access.permission.value if access.permission else "nothing"
+        raise _forbidden(access, f"the role {principal.role} may not do this; it needs {needed}")
+    tool = request.headers.get("x-tool-name", "").strip()
+    if tool and access.tools and tool not in access.tools:
+        raise Refusal(403, f"this address is the tool {' or '.join(access.tools)}", code="TOOL_NOT_ALLOWED")
+    if not principal.scope.is_whole and not access.is_reach_kept:
+        raise _forbidden(access, "this is for people who reach the whole organization")
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _count(request: Request, services: Services, access: Access) -> None:
-    # The peer's address: a header would let anybody be anybody.
-    wait = services.auth_limit.take(request.client.host if request.client else None, access.path)
-    if wait is not None:
-        raise Refusal(429, f"too many requests; try again in {wait} s", headers={"Retry-After": str(wait)})
+def _forbidden(access: Access, why: str) -> Refusal:
+    return Refusal(403, why, code="FORBIDDEN" if access.tools else None)
 
 
 def _check_origin(request: Request, services: Services) -> None:
@@ -124,29 +150,41 @@ def _place(netloc: str, scheme: str) -> tuple[str, int | None]:
         return "", None
 
 
-def _check_token(request: Request, services: Services, session: Session | None) -> None:
+def _check_token(request: Request, services: Services, principal: Principal | None) -> None:
     cookie, header = request.cookies.get(CSRF_COOKIE, ""), request.headers.get(CSRF_HEADER, "")
     is_same = hmac.compare_digest(cookie.encode(), header.encode())
-    if not is_same or not services.sessions.is_csrf_token(header, session):
+    if not is_same or not services.csrf.is_good(header, principal.session_id if principal else None):
         raise Refusal(
             403, f"get a token from /auth/csrf and send it as the header {CSRF_HEADER} with its cookie", code="csrf"
         )
 
 
-def _responses(access: Access) -> dict[int | str, dict[str, Any]]:
-    statuses = {422, 500, 503}
+def _responses(access: Access, more: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
+    """Return how the route refuses, in the shape and the numbers of its contract; `more` is what it says itself."""
+    shape = shape_of(access.method, access.path)
+    said: dict[int | str, dict[str, Any]] = {
+        status: {"description": _ABOUT.get(status, _OTHERWISE)} for status in sorted(_statuses(access))
+    }
+    found: dict[int | str, dict[str, Any]] = {}
+    for status, about in (said | more).items():
+        is_plain = int(status) >= _FIRST_REFUSAL and about.get("model") in {None, ErrorAnswer}
+        found[shape.status(int(status))] = about | ({"model": shape.model} if is_plain else {})
+    return found
+
+
+def _statuses(access: Access) -> set[int]:
+    statuses = {414, 422, 500, 503}
     if not access.is_public:
         statuses |= {401, 403}
     if access.needs_csrf:
-        statuses |= {403, 413, access.refusal}
+        statuses |= {403, access.refusal}
+    if access.is_change:
+        statuses |= {413, 415}
     if access.switch or "{" in access.path:
         statuses.add(404)
-    if access.is_limited:
+    if rate_of(access) is not None:
         statuses.add(429)
-    return {
-        status: {"model": ErrorAnswer, "description": _ABOUT.get(status, "Refused; the detail says why.")}
-        for status in sorted(statuses)
-    }
+    return statuses
 
 
 def _extra(access: Access) -> dict[str, Any]:
@@ -154,8 +192,8 @@ def _extra(access: Access) -> dict[str, Any]:
     if access.permission:
         extra["x-permission"] = access.permission.value
     if access.needs_csrf:
-        about = f"Equals the cookie {CSRF_COOKIE}; from /auth/csrf or the login."
+        about = f"With a session's cookie: equals the cookie {CSRF_COOKIE}; from /auth/csrf or the login."
         extra["parameters"] = [
-            {"name": CSRF_HEADER, "in": "header", "required": True, "description": about, "schema": {"type": "string"}}
+            {"name": CSRF_HEADER, "in": "header", "required": False, "description": about, "schema": {"type": "string"}}
         ]
     return extra

@@ -13,33 +13,35 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from ops_api.allowed_hosts import Hosts
 from ops_api.answers import describe_for_log, error_response
+from ops_api.connections import HEADERS
 from ops_api.limits import Limits
 from ops_api.probes import HttpMetrics
+from ops_api.rate_limits import Verdict
 from pipeline.ports import Clock
 from pipeline.runtime.logs import get_logger
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 
 class Edge:
     """The outermost middleware: nothing leaves without it, and it never fails."""
 
     def __init__(
-        self, app: ASGIApp, *, limits: Limits, clock: Clock, registry: CollectorRegistry, is_https: bool = False
+        self,
+        app: ASGIApp,
+        *,
+        limits: Limits,
+        clock: Clock,
+        registry: CollectorRegistry,
+        hosts: Hosts,
+        is_https: bool = False,
     ) -> None:
-        self._app, self._limits, self._clock = app, limits, clock
+        self._app, self._limits, self._clock, self._hosts = app, limits, clock, hosts
         self._metrics = HttpMetrics(registry)
-        self._headers = dict(_HEADERS)
+        self._headers = dict(HEADERS)
         if is_https:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
         self._late: set[asyncio.Task[None]] = set()
@@ -57,8 +59,9 @@ class Edge:
             self._note(exchange, self._clock.monotonic() - began)
 
     async def _answer(self, exchange: Exchange) -> None:
-        if exchange.declared_size > self._limits.body_bytes:
-            await exchange.refuse(413, f"the body is larger than {self._limits.body_bytes} bytes")
+        problem = exchange.problem(self._limits, self._hosts)
+        if problem is not None:
+            await exchange.refuse(*problem)
             return
         task = asyncio.create_task(self._run(exchange))
         try:
@@ -97,7 +100,7 @@ class Exchange:
     """One request under way and the state of its answer; `status` is 499 until an answer begins."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
-        given = Headers(scope=scope)
+        self._given = given = Headers(scope=scope)
         asked = given.get("x-request-id", "")
         self.request_id = asked if _SAFE_ID.fullmatch(asked) else uuid4().hex
         self.declared_size = _size(given.get("content-length"))
@@ -108,6 +111,21 @@ class Exchange:
         self.is_closed = False
         scope.setdefault("state", {})["request_id"] = self.request_id
 
+    def problem(self, limits: Limits, hosts: Hosts) -> tuple[int, str] | None:
+        """Return the status and the words when the request is refused by what its head says."""
+        address = bytes(self.scope.get("raw_path") or b"") + b"?" + self.scope["query_string"]
+        encoding = self._given.get("content-encoding", "identity").strip().lower()
+        found = {
+            (431, f"there are more than {limits.headers} headers"): len(self.scope["headers"]) > limits.headers,
+            (414, f"the address is longer than {limits.address_bytes} bytes"): len(address) > limits.address_bytes + 1,
+            (421, "this is not the host that you ask for"): not hosts.know(self._given.get("host", "")),
+            (422, "the address holds a NUL"): b"%00" in address,
+            # Nothing is unpacked, so nothing can grow while it is.
+            (415, "send the body as it is, without Content-Encoding"): encoding not in {"", "identity"},
+            (413, f"the body is larger than {limits.body_bytes} bytes"): self.declared_size > limits.body_bytes,
+        }
+        return next((said for said, applies in found.items() if applies), None)
+
     async def send(self, message: Message) -> None:
         """Pass on a part of the app's answer."""
         if not self.is_closed:
@@ -116,7 +134,7 @@ class Exchange:
     async def refuse(self, status: int, detail: str) -> None:
         """Answer in words, unless an answer has begun already."""
         if not self.has_begun:
-            await error_response(self.request_id, status, detail)(self.scope, self._receive, self._emit)
+            await error_response(self.scope, status, detail)(self.scope, self._receive, self._emit)
 
     async def _emit(self, message: Message) -> None:
         """Send, the head with the headers that every answer carries."""
@@ -126,6 +144,8 @@ class Exchange:
             headers["X-Request-Id"] = self.request_id
             for name, value in self._headers.items():
                 headers.setdefault(name, value)
+            rate: Verdict | None = self.scope["state"].get("rate")
+            headers.update(rate.headers if rate else {})
         await self._send(message)
 
     def bounded(self, limit: int) -> Receive:

@@ -1,93 +1,98 @@
-"""Sessions and the CSRF tokens that belong to them: signed values in cookies, nothing stored."""
+"""Cookies: of which name and how protected, the session's value in one, and the CSRF tokens that belong to sessions."""
 
 from __future__ import annotations
 
+import re
 import secrets
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from urllib.parse import urlsplit
+from uuid import UUID
 
-from ops_api.access import Role
+from fastapi import Request, Response
+
+from ops_api.hosts import is_loopback
 from ops_api.signing import Signer
-from pipeline.ports import Clock
 from pipeline.runtime.secrets import Secrets
+from pipeline.runtime.sessions import LIFETIME, Begun
+from pipeline.runtime.settings import Settings
 
+#: Over TLS the prefix binds the cookie to this host and path (RFC 6265bis): no neighbour can plant one.
+SECURE_SESSION_COOKIE = "__Host-oss_session"
 SESSION_COOKIE = "oss_session"
 CSRF_COOKIE = "oss_csrf"
 CSRF_HEADER = "x-csrf-token"
-#: Absolute: nothing prolongs a session (OWASP ASVS 5.0, 7.3.2).
-LIFETIME = timedelta(hours=12)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Who asks, for which organization, in which role, until when."""
+class CsrfTokens:
+    """Makes and checks the tokens that every change by cookie carries twice; each belongs to one session."""
 
-    session_id: UUID
-    email: str
-    org_id: UUID
-    role: Role
-    created_at: datetime
-    expires_at: datetime
+    def __init__(self, keys: Secrets) -> None:
+        self._signer = Signer(keys.key("csrf"))
 
-
-class Sessions:
-    """Opens and reads sessions. One cannot be ended before it expires: the token is its only memory."""
-
-    def __init__(self, keys: Secrets, clock: Clock) -> None:
-        self._sessions, self._csrf = Signer(keys.key("session")), Signer(keys.key("csrf"))
-        self._clock = clock
-
-    def open(self, email: str, org_id: UUID, role: Role) -> Session:
-        """Begin a session that expires after `LIFETIME`."""
-        now = self._clock.now().replace(microsecond=0)
-        return Session(uuid4(), email, org_id, role, now, now + LIFETIME)
-
-    def token(self, session: Session) -> str:
-        """Return the cookie's value for a session."""
-        return self._sessions.sign(
-            {
-                "sid": session.session_id,
-                "email": session.email,
-                "org": session.org_id,
-                "role": session.role.value,
-                "iat": int(session.created_at.timestamp()),
-                "exp": int(session.expires_at.timestamp()),
-            }
-        )
-
-    def read(self, token: str | None) -> Session | None:
-        """Return the session of a cookie's value; None when it is absent, forged, damaged or expired."""
-        values = self._sessions.read(token) if token else None
-        session = None if values is None else _session(values)
-        return session if session and session.expires_at > self._clock.now() else None
-
-    def csrf_token(self, session: Session | None, held: str | None = None) -> str:
+    def make(self, session_id: UUID | None, held: str | None = None) -> str:
         """Return a CSRF token for this session, or for somebody not signed in; one `held` already is kept."""
-        if held and self.is_csrf_token(held, session):
+        if held and self.is_good(held, session_id):
             return held
-        return self._csrf.sign({"nonce": secrets.token_urlsafe(18), "sid": _binding(session)})
+        return self._signer.sign({"nonce": secrets.token_urlsafe(18), "sid": _binding(session_id)})
 
-    def is_csrf_token(self, token: str, session: Session | None) -> bool:
+    def is_good(self, token: str, session_id: UUID | None) -> bool:
         """Say whether the token was made here, for this session."""
-        values = self._csrf.read(token)
-        return values is not None and values.get("sid") == _binding(session)
+        values = self._signer.read(token)
+        return values is not None and values.get("sid") == _binding(session_id)
 
 
-def _binding(session: Session | None) -> str | None:
-    return None if session is None else str(session.session_id)
+def is_secure(request: Request, settings: Settings) -> bool:
+    """Say whether cookies may travel over TLS only: always, but for plain HTTP on this machine."""
+    is_https = request.url.scheme == "https" or urlsplit(settings.public_url or "").scheme == "https"
+    return is_https or not is_loopback(request.url.hostname or "")
 
 
-def _session(values: dict[str, Any]) -> Session | None:
-    try:
-        return Session(
-            session_id=UUID(values["sid"]),
-            email=str(values["email"]),
-            org_id=UUID(values["org"]),
-            role=Role(values["role"]),
-            created_at=datetime.fromtimestamp(values["iat"], UTC),
-            expires_at=datetime.fromtimestamp(values["exp"], UTC),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+def session_token(request: Request, settings: Settings) -> str | None:
+    """Return the value of the session's cookie; None when there is none, or it cannot be one."""
+    found = request.cookies.get(_session_cookie(request, settings), "")
+    return found if _TOKEN.fullmatch(found) else None
+
+
+def let_in(request: Request, response: Response, settings: Settings, csrf: CsrfTokens, begun: Begun) -> str:
+    """Let the client keep a session that has begun, with a CSRF token for it; return that token.
+
+    The session's cookie is out of reach of scripts, and not sent along by other sites' forms.
+    """
+    _set(request, response, settings, _session_cookie(request, settings), begun.token, is_for_scripts=False)
+    token = csrf.make(begun.session_id)
+    set_csrf(request, response, settings, token)
+    return token
+
+
+def set_csrf(request: Request, response: Response, settings: Settings, token: str) -> None:
+    """Let the client keep the token, where its scripts can read it."""
+    _set(request, response, settings, CSRF_COOKIE, token, is_for_scripts=True)
+
+
+def forget(request: Request, response: Response, settings: Settings) -> None:
+    """Take both cookies back."""
+    for name in (_session_cookie(request, settings), CSRF_COOKIE):
+        is_private = name != CSRF_COOKIE
+        response.delete_cookie(name, path="/", secure=is_secure(request, settings), httponly=is_private, samesite="lax")
+
+
+def _session_cookie(request: Request, settings: Settings) -> str:
+    return SECURE_SESSION_COOKIE if is_secure(request, settings) else SESSION_COOKIE
+
+
+def _set(
+    request: Request, response: Response, settings: Settings, name: str, value: str, *, is_for_scripts: bool
+) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=int(LIFETIME.total_seconds()),
+        path="/",
+        secure=is_secure(request, settings),
+        httponly=not is_for_scripts,
+        samesite="lax",
+    )
+
+
+def _binding(session_id: UUID | None) -> str | None:
+    return None if session_id is None else str(session_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from models.enums import Lane
@@ -174,6 +174,20 @@ class BlobStore(Protocol):
     def get(self, kind: str, hashes: Sequence[str]) -> Mapping[str, bytes]:
         """Return the contents by hash; an absent one is missing from the answer."""
 
+    def delete(self, kind: str, hashes: Sequence[str]) -> None:
+        """Take contents away for good; an absent one is fine."""
+
+
+@runtime_checkable
+class LinkingBlobs(Protocol):
+    """A blob store that can let somebody fetch a content from it directly."""
+
+    def link(self, kind: str, content_hash: str, *, headers: Mapping[str, str], lasts: timedelta) -> str | None:
+        """Return an address that answers with the content and `headers` (Content-Type, Content-Disposition) for a time.
+
+        None when the store, or what it is opened with, cannot sign one. Raises `Gone` for an absent content.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class MailboxRef:
@@ -263,6 +277,26 @@ class Senders(Protocol):
         """Close every sender that was opened."""
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell a person themselves; `sealed` opens for whoever sends it."""
+
+    notice_id: UUID
+    recipient: str
+    sealed: bytes = field(repr=False)
+
+
+class Notifier(Protocol):
+    """Sends people what concerns themselves."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether anything can be sent."""
+
+    def send(self, notice: Notice) -> Handed:
+        """Hand one notice over, when ready. Raises `KeyUnknown` for one that another secret key sealed."""
+
+
 class TextExtractor(Protocol):
     """Reads the text of attachments."""
 
@@ -284,3 +318,4 @@ class Ports:
     senders: Senders
     texts: TextExtractor
     parser: Parser
+    notifier: Notifier

@@ -10,16 +10,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models import row_security
+from models.queries.scoping import EVERYTHING, Reached
+
 #: A conversation is shown by its newest messages, and their references are what is looked up.
 SHOWN = 200
 _RELATED = 20
 
-_TICKET = text("""
+_TICKET = """
     SELECT t.id AS ticket_id, t.org_id, t.code, t.status, t.subject, t.requester_email, i.code AS merged_into
       FROM tickets t LEFT JOIN tickets i ON i.id = t.merged_into
-     WHERE (t.code = :name OR t.id = :id) AND (CAST(:org AS uuid) IS NULL OR t.org_id = :org)
+     WHERE (t.code = :name OR t.id = :id) AND (CAST(:org AS uuid) IS NULL OR t.org_id = :org) AND {reach}
      ORDER BY t.id LIMIT 1
-""")
+"""
 _MESSAGES = text("""
     SELECT m.id AS message_id, m.rfc_message_id, m.from_address, m.subject, m.received_at, m.direction, m.machine,
            l.reason, l.confidence, l.evidence, coalesce(l.rejected, '[]') AS rejected, l.is_pinned
@@ -33,7 +36,7 @@ _SEEN = text("""
      WHERE r.message_id = ANY(CAST(:messages AS bigint[])) ORDER BY r.message_id, o.id
 """)
 #: Both ways: what its messages name, and what names its messages; and what carries one of its ids.
-_POSSIBLE = text("""
+_POSSIBLE = """
     WITH mine AS MATERIALIZED (
         SELECT m.id, m.org_id, m.rfc_message_id FROM messages m WHERE m.id = ANY(CAST(:messages AS bigint[]))
     ), named AS (
@@ -59,15 +62,15 @@ _POSSIBLE = text("""
     SELECT DISTINCT ON (t.id) t.id AS ticket_id, t.code, t.subject, n.how, n.reference, m.from_address,
            EXISTS (SELECT FROM held_apart h WHERE h.one_id = least(t.id, CAST(:ticket AS uuid))
                                               AND h.other_id = greatest(t.id, CAST(:ticket AS uuid))) AS is_held_apart
-      FROM named n JOIN tickets t ON t.id = n.ticket_id JOIN messages m ON m.id = n.message_id
-     WHERE n.ticket_id <> :ticket
+      FROM named n JOIN tickets t ON t.id = n.ticket_id AND t.org_id = :org JOIN messages m ON m.id = n.message_id
+     WHERE n.ticket_id <> :ticket AND {reach}
      ORDER BY t.id, n.message_id LIMIT :related
-""")
+"""
 _REGROUPINGS = text("""
     SELECT g.id AS regrouping_id, g.kind, g.actor, g.reason, g.created_at, g.undone_at, g.undone_by, t.code AS ticket,
            ARRAY(SELECT o.code FROM tickets o WHERE o.id = ANY(g.other_ids) ORDER BY o.id) AS others
       FROM regroupings g JOIN tickets t ON t.id = g.ticket_id
-     WHERE g.ticket_id = :ticket OR g.other_ids @> ARRAY[CAST(:ticket AS uuid)]
+     WHERE (g.ticket_id = :ticket OR g.other_ids @> ARRAY[CAST(:ticket AS uuid)]) AND g.org_id = :org
      ORDER BY g.id DESC LIMIT :shown
 """)
 
@@ -153,8 +156,10 @@ class Conversation:
     regroupings: Sequence[Regrouping]
 
 
-def find_head(connection: Connection, name: str, org_id: UUID | None = None) -> Head | None:
-    """Return a ticket by code or id, of one organization or of any."""
+def find_head(
+    connection: Connection, name: str, org_id: UUID | None = None, reach: Reached = EVERYTHING
+) -> Head | None:
+    """Return a ticket by code or id, of one organization or of any, within a reach."""
     cleaned = name.strip().lower()
     if not cleaned.isprintable():  # PostgreSQL takes no NUL, and no name has one
         return None
@@ -162,20 +167,30 @@ def find_head(connection: Connection, name: str, org_id: UUID | None = None) -> 
         by_id: UUID | None = UUID(cleaned)
     except ValueError:
         by_id = None
-    row = connection.execute(_TICKET, {"name": cleaned, "id": by_id, "org": org_id}).mappings().one_or_none()
+    condition, values = reach
+    statement = text(_TICKET.format(reach=condition))
+    found = connection.execute(statement, {"name": cleaned, "id": by_id, "org": org_id, **values})
+    row = found.mappings().one_or_none()
     return None if row is None else Head(**row)
 
 
-def conversation(connection: Connection, head: Head) -> Conversation:
-    """Return how a ticket came to be what it is."""
-    values = {"ticket": head.ticket_id, "shown": SHOWN, "related": _RELATED}
+def conversation(connection: Connection, head: Head, reach: Reached = EVERYTHING) -> Conversation:
+    """Return how a ticket came to be what it is; of others, those within the reach."""
+    values = {"ticket": head.ticket_id, "org": head.org_id, "shown": SHOWN, "related": _RELATED}
     rows = list(connection.execute(_MESSAGES, values).mappings())
     seen = _seen(connection, [row["message_id"] for row in rows])
     messages = [Placed(**row, seen=seen.get(row["message_id"], ())) for row in rows]
-    found = connection.execute(_POSSIBLE, {**values, "messages": [one.message_id for one in messages]})
-    possible = [Possible(**row) for row in found.mappings()]
-    regroupings = [Regrouping(**row) for row in connection.execute(_REGROUPINGS, values).mappings()]
+    # Both walk indexes that the barrier forbids (hashes of references, arrays), and name the organization.
+    with row_security.unbarred(connection):
+        possible = _possible(connection, values | {"messages": [one.message_id for one in messages]}, reach)
+        regroupings = [Regrouping(**row) for row in connection.execute(_REGROUPINGS, values).mappings()]
     return Conversation(head, messages, possible, regroupings)
+
+
+def _possible(connection: Connection, values: dict[str, Any], reach: Reached) -> list[Possible]:
+    condition, more = reach
+    found = connection.execute(text(_POSSIBLE.format(reach=condition)), values | more)
+    return [Possible(**row) for row in found.mappings()]
 
 
 def _seen(connection: Connection, message_ids: Sequence[int]) -> dict[int, list[Seen]]:

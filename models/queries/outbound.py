@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from models.enums import JobState, OutboundKind, OutboundState, SendIdentityStatus
+from models.queries.scoping import EVERYTHING, Reached
 
 _COLUMNS = """
     SELECT b.id, b.org_id, b.message_id, b.kind, b.state, b.recipient, b.created_by, b.created_at, b.handed_over,
@@ -24,15 +25,16 @@ _COLUMNS = """
       LEFT JOIN tickets t ON t.id = l.ticket_id
       LEFT JOIN jobs j ON j.stage = 'send' AND j.key = CAST(b.id AS text)
 """
-_LIST = text(f"""
+_LIST = f"""
     {_COLUMNS}
      WHERE (CAST(:org AS uuid) IS NULL OR b.org_id = :org)
        AND (CAST(:state AS text) IS NULL OR b.state = :state)
        AND (CAST(:ticket AS uuid) IS NULL OR l.ticket_id = :ticket)
        AND (CAST(:before AS bigint) IS NULL OR b.message_id < :before)
+       AND {{reach}}
      ORDER BY b.message_id DESC LIMIT :limit
-""")
-_ONE = text(f"{_COLUMNS} WHERE b.id = :id AND (CAST(:org AS uuid) IS NULL OR b.org_id = :org)")
+"""
+_ONE = f"{_COLUMNS} WHERE b.id = :id AND (CAST(:org AS uuid) IS NULL OR b.org_id = :org) AND {{reach}}"
 _STATES = text("""
     SELECT s.state, count(b.id) AS messages
       FROM unnest(ARRAY['queued', 'sending', 'unknown', 'failed']) AS s(state) LEFT JOIN outbound b ON b.state = s.state
@@ -110,15 +112,22 @@ def outbound_messages(
     ticket_id: UUID | None = None,
     before: int | None = None,
     limit: int = 50,
+    reach: Reached = EVERYTHING,
 ) -> list[Outbound]:
-    """Return outbound messages, the newest first, before a message's id; without `org_id` of all organizations."""
-    values = {"org": org_id, "state": state, "ticket": ticket_id, "before": before, "limit": limit}
-    return [_outbound(row) for row in connection.execute(_LIST, values)]
+    """Return outbound messages, the newest first, before a message's id; without `org_id` of all organizations.
+
+    With a `reach`, those of the tickets within it.
+    """
+    values = {"org": org_id, "state": state, "ticket": ticket_id, "before": before, "limit": limit} | reach[1]
+    return [_outbound(row) for row in connection.execute(text(_LIST.format(reach=reach[0])), values)]
 
 
-def outbound_message(connection: Connection, outbound_id: UUID, org_id: UUID | None = None) -> Outbound | None:
-    """Return one outbound message, None when there is none (of the organization)."""
-    row = connection.execute(_ONE, {"id": outbound_id, "org": org_id}).one_or_none()
+def outbound_message(
+    connection: Connection, outbound_id: UUID, org_id: UUID | None = None, reach: Reached = EVERYTHING
+) -> Outbound | None:
+    """Return one outbound message, None when there is none (of the organization, within the reach)."""
+    statement = text(_ONE.format(reach=reach[0]))
+    row = connection.execute(statement, {"id": outbound_id, "org": org_id, **reach[1]}).one_or_none()
     return None if row is None else _outbound(row)
 
 

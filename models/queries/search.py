@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
+
+from models.queries.scoping import EVERYTHING, Reached
 
 #: Of a word that stands everywhere only the newest messages are ranked.
 MOST_RANKED = 10_000
@@ -31,21 +33,21 @@ _MATCHES = f"""
 """  # noqa: S608 - made of the constants above
 #: A long text is not better because it holds more words (1: divided by the logarithm of its length). Rank, time and id
 #: are a total order, so a page goes on exactly where the last one ended.
-_FIND = text(f"""
-    WITH newest AS ({_MATCHES}), ranked AS (
+_FIND = f"""
+    WITH newest AS ({_MATCHES}), reached AS ({{reached}}), ranked AS (
         SELECT message_id, received_at, CAST(ts_rank_cd(document, {_QUERY}, 1) AS float8) AS rank,
-               ts_filter(document, '{{a}}') @@ to_tsquery('simple', :any) AS in_subject,
-               ts_filter(document, '{{b}}') @@ to_tsquery('simple', :any) AS in_people,
-               ts_filter(document, '{{c}}') @@ to_tsquery('simple', :any) AS in_body,
-               ts_filter(document, '{{d}}') @@ to_tsquery('simple', :any) AS in_files,
-               count(*) OVER () AS total
-          FROM newest
+               ts_filter(document, '{{{{a}}}}') @@ to_tsquery('simple', :any) AS in_subject,
+               ts_filter(document, '{{{{b}}}}') @@ to_tsquery('simple', :any) AS in_people,
+               ts_filter(document, '{{{{c}}}}') @@ to_tsquery('simple', :any) AS in_body,
+               ts_filter(document, '{{{{d}}}}') @@ to_tsquery('simple', :any) AS in_files,
+               count(*) OVER () AS total, (SELECT count(*) FROM newest) > {MOST_RANKED} AS is_capped
+          FROM reached
     ), page AS (
         SELECT * FROM ranked
          WHERE CAST(:id AS bigint) IS NULL OR (rank, received_at, message_id) < (:rank, CAST(:at AS timestamptz), :id)
          ORDER BY rank DESC, received_at DESC, message_id DESC LIMIT :limit
     )
-    SELECT p.message_id, p.received_at, p.rank, p.total, p.in_subject, p.in_people, p.in_body, p.in_files,
+    SELECT p.message_id, p.received_at, p.rank, p.total, p.is_capped, p.in_subject, p.in_people, p.in_body, p.in_files,
            m.subject, m.from_address, m.from_name, m.direction, t.id AS ticket_id, t.code, t.status,
            left(c.body_text, :reach) AS body
       FROM page p JOIN messages m ON m.id = p.message_id JOIN message_contents c ON c.message_id = p.message_id
@@ -53,7 +55,15 @@ _FIND = text(f"""
       LEFT JOIN tickets own ON own.id = l.ticket_id
       LEFT JOIN tickets t ON t.id = coalesce(own.merged_into, own.id)
      ORDER BY p.rank DESC, p.received_at DESC, p.message_id DESC
-""")  # noqa: S608 - made of the constants above
+"""  # noqa: S608 - made of the constants above
+#: Of who reaches everything, all of them; of others, those whose tickets they reach: quarantine is beyond them.
+_ALL = "SELECT * FROM newest"
+_REACHED = """
+    SELECT n.* FROM newest n
+     WHERE EXISTS (SELECT FROM ticket_messages l JOIN tickets own ON own.id = l.ticket_id
+                     JOIN tickets t ON t.id = coalesce(own.merged_into, own.id)
+                    WHERE l.message_id = n.message_id AND {condition})
+"""
 _PLAN = text(f"EXPLAIN {_MATCHES}")
 _FILES = text("""
     SELECT a.message_id, left(string_agg(a.filename || ' ' || coalesce(x.content, ''), ' ' ORDER BY a.position), :reach)
@@ -94,21 +104,34 @@ class Matches:
     last: Place | None
 
 
-def find(connection: Connection, org_id: UUID, asked: Asked, *, limit: int, after: Place | None = None) -> Matches:
-    """Return a page of an organization's messages, the best first, newer ones first among equals."""
+def find(
+    connection: Connection,
+    org_id: UUID,
+    asked: Asked,
+    *,
+    limit: int,
+    after: Place | None = None,
+    reach: Reached = EVERYTHING,
+) -> Matches:
+    """Return a page of an organization's messages within a reach, the best first, newer ones first among equals."""
     connection.execute(_KNOW_THE_WORDS)
     up_to = connection.execute(_NEWEST_ID).scalar_one() if after is None else after.up_to
     values = _values(org_id, asked, up_to) | {"any": asked.any_word, "limit": limit + 1, "reach": REACH}
     place: dict[str, Any] = {"id": None, "rank": None, "at": None}
     if after is not None:
         place = {"id": after.message_id, "rank": after.rank, "at": after.at}
-    rows = connection.execute(_FIND, values | place).all()
+    rows = connection.execute(_statement(reach), values | place | reach[1]).all()
     total = rows[0].total if rows else 0
     shown = rows[:limit]
     last = None
     if len(rows) > limit:
         last = Place(shown[-1].rank, shown[-1].received_at, shown[-1].message_id, up_to)
-    return Matches(shown, min(total, MOST_RANKED), total > MOST_RANKED, last)
+    return Matches(shown, min(total, MOST_RANKED), bool(rows and rows[0].is_capped), last)
+
+
+def _statement(reach: Reached) -> TextClause:
+    reached = _ALL if reach == EVERYTHING else _REACHED.format(condition=reach[0])
+    return text(_FIND.format(reached=reached))
 
 
 def file_texts(connection: Connection, message_ids: Sequence[int]) -> dict[int, str]:

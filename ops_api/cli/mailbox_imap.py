@@ -17,7 +17,9 @@ from ops_api.cli.output import print_json
 from ops_api.cli.session import begin, open_runtime
 from pipeline.adapters import imap_credentials
 from pipeline.adapters.gmail_credentials import GOOGLE_TOKEN_URI
+from pipeline.adapters.guarded_http import Guard
 from pipeline.adapters.imap import ImapSource
+from pipeline.adapters.imap_connections import ImapServer
 from pipeline.adapters.smtp_sending import SmtpServer
 from pipeline.adapters.wiring import CREDENTIALS
 from pipeline.commands.mailboxes import add_mailbox, ensure_organization
@@ -25,6 +27,7 @@ from pipeline.commands.sync import resume
 from pipeline.core.imap_names import INBOX
 from pipeline.runtime.errors import FieldpostError, UserError
 from pipeline.runtime.secrets import Secrets
+from pipeline.runtime.settings import read_settings
 
 
 class Security(StrEnum):
@@ -80,10 +83,14 @@ def add_imap(
     """
     cleaned = address.strip().lower()
     source = _source(host, port, security, user, folder) | _smtp(smtp_host, smtp_port, smtp_security)
+    guard = Guard.of(read_settings())
     if smtp_host:
-        SmtpServer.read(source, cleaned)
+        sending = SmtpServer.read(source, cleaned)
+        guard.check(sending.host, sending.port)
     credentials = _credentials(password_file, oauth)
-    opened = ImapSource(cleaned, source, imap_credentials.load(credentials))
+    opened = ImapSource(cleaned, source, imap_credentials.load(credentials, guard), guard=guard)
+    reading = ImapServer.read(source, cleaned)
+    guard.check(reading.host, reading.port)
     if check:
         _try(opened, folder or [])
     settings, where = begin("mailbox", data)

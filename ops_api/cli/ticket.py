@@ -17,11 +17,13 @@ from ops_api.cli.options import LARGEST_ID, AsJson, Data
 from ops_api.cli.output import print_fields, print_json, print_table, remark
 from ops_api.cli.person import operator
 from ops_api.cli.session import begin, open_runtime
+from ops_api.cli.ticket_list import list_tickets
 from ops_api.wording import clock, counted
 from pipeline.commands import regrouping
 from pipeline.runtime.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.command("list")(list_tickets)
 
 Ticket = Annotated[str, typer.Argument(metavar="TICKET", help="Its code (tkt-...) or id.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept with it.", show_default=False)]

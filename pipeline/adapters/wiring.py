@@ -21,7 +21,10 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.extraction import DocumentTexts
 from pipeline.adapters.files import FileSource
 from pipeline.adapters.gmail import GmailSource
+from pipeline.adapters.guarded_google import guard_for
+from pipeline.adapters.guarded_http import Guard
 from pipeline.adapters.imap import ImapSource
+from pipeline.adapters.mail_relay import MailRelay
 from pipeline.adapters.meter import Meter, Meters
 from pipeline.adapters.metered import MeteredSource
 from pipeline.adapters.parsing import IsolatingParser
@@ -172,8 +175,9 @@ def open_source(
     try:
         data = orjson.loads(unsealed(secrets, mailbox))
         if mailbox.provider == Provider.IMAP:
-            login = imap_credentials.load(data)
-            imap = ImapSource(mailbox.address, mailbox.source, login, clock=clock, on_call=on_call)
+            guard = Guard.of(settings)
+            login = imap_credentials.load(data, guard)
+            imap = ImapSource(mailbox.address, mailbox.source, login, clock=clock, on_call=on_call, guard=guard)
             host = str(mailbox.source.get("host", "")).lower()
             return imap if meter_for is None else MeteredSource(imap, meter_for(mailbox.project or IMAP + host))
         credentials = gmail_credentials.load(data, subject=mailbox.address)
@@ -181,7 +185,8 @@ def open_source(
         raise NeedsAuthorization(str(error)) from error
     endpoint = mailbox.source.get("endpoint") or settings.gmail_endpoint
     meter = None if meter_for is None else meter_for(mailbox.project or gmail_credentials.project_of(data))
-    return GmailSource(mailbox.address, credentials, endpoint, clock=clock, on_call=on_call, meter=meter)
+    own = guard_for(settings, endpoint, data)
+    return GmailSource(mailbox.address, credentials, endpoint, clock=clock, on_call=on_call, meter=meter, guard=own)
 
 
 def unsealed(secrets: Secrets, mailbox: MailboxRef) -> bytes:
@@ -217,4 +222,5 @@ def make_ports(settings: Settings, metrics: Metrics, db: Database, clock: Clock 
         senders=SenderPool(settings, partial(unsealed, secrets), count, meters, clock),
         texts=DocumentTexts(),
         parser=IsolatingParser(),
+        notifier=MailRelay(settings, secrets, clock),
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, Row, text
 
+from models.queries.scoping import EVERYTHING, Reached
 from pipeline.core import ticket_codes
 from pipeline.runtime import regrouping, stitching, undoing
 from pipeline.runtime.db import copy_rows
@@ -18,19 +19,23 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.undoing import Undone
 
 _MOST = 100
-_FIND = text("""
+_FIND = """
     SELECT t.id, t.code, t.status, i.code AS merged_into FROM tickets t LEFT JOIN tickets i ON i.id = t.merged_into
      WHERE t.org_id = :org AND (t.code = ANY(CAST(:codes AS text[])) OR t.id = ANY(CAST(:ids AS uuid[])))
-""")
+       AND {reach}
+"""
 _STATUS = text("SELECT id, status FROM tickets WHERE id = ANY(CAST(:ids AS uuid[]))")
 _MESSAGES = text("SELECT message_id FROM ticket_messages WHERE ticket_id = :ticket ORDER BY message_id")
 _JOINED = text("""
     DELETE FROM held_apart WHERE one_id = ANY(CAST(:ids AS uuid[])) AND other_id = ANY(CAST(:ids AS uuid[]))
 """)
-_PART = text("""
-    SELECT id FROM regroupings
-     WHERE id = :id AND (ticket_id = :ticket OR other_ids @> ARRAY[CAST(:ticket AS uuid)])
-""")
+_PART = """
+    SELECT count(t.id) = 1 + cardinality(g.other_ids) AS is_reached
+      FROM regroupings g
+      LEFT JOIN tickets t ON (t.id = g.ticket_id OR t.id = ANY(g.other_ids)) AND {reach}
+     WHERE g.id = :id AND (g.ticket_id = :ticket OR g.other_ids @> ARRAY[CAST(:ticket AS uuid)])
+     GROUP BY g.id
+"""
 _NEW_ID = text("SELECT uuidv7()")
 
 
@@ -51,11 +56,17 @@ class Split:
     code: str
 
 
-def find_tickets(connection: Connection, org_id: UUID, names: Sequence[str]) -> list[Found]:
-    """Return tickets by code or id, in order. Raises `UserError` for an unknown one, and for one that was merged."""
+def find_tickets(
+    connection: Connection, org_id: UUID, names: Sequence[str], reach: Reached = EVERYTHING
+) -> list[Found]:
+    """Return tickets by code or id, in order.
+
+    Raises `UserError` for one that is unknown or out of reach, and for one that was merged.
+    """
     wanted = [name.strip().lower() for name in names]
     ids = [found for name in wanted if (found := _uuid(name)) is not None]
-    rows = connection.execute(_FIND, {"org": org_id, "codes": wanted, "ids": ids})
+    statement = text(_FIND.format(reach=reach[0]))
+    rows = connection.execute(statement, {"org": org_id, "codes": wanted, "ids": ids, **reach[1]})
     by_name: dict[str, Row[Any]] = {}
     for row in rows:
         by_name |= {row.code: row, str(row.id): row}
@@ -123,9 +134,10 @@ def split_ticket(
     return Split(regrouping_id, new_id, code)
 
 
-def check_part(connection: Connection, ticket_id: UUID, regrouping_id: int) -> None:
-    """Raise `UserError` when a ticket took no part in a regrouping."""
-    if connection.execute(_PART, {"ticket": ticket_id, "id": regrouping_id}).scalar_one_or_none() is None:
+def check_part(connection: Connection, ticket_id: UUID, regrouping_id: int, reach: Reached = EVERYTHING) -> None:
+    """Raise `UserError` when a ticket took no part in a regrouping, or one that did is out of reach."""
+    statement = text(_PART.format(reach=reach[0]))
+    if not connection.execute(statement, {"ticket": ticket_id, "id": regrouping_id, **reach[1]}).scalar_one_or_none():
         raise UserError(f"this ticket took no part in a regrouping {regrouping_id}")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, text
 from models.enums import Lane, OutboundKind, OutboundState
 from pipeline.core.composing import reply_subject
 from pipeline.ports import ReplyTokens
-from pipeline.runtime import ledger
+from pipeline.runtime import clocks, ledger
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
@@ -203,6 +203,7 @@ def settle(connection: Connection, outbound_id: UUID, *, actor: str, org_id: UUI
     row = _held(connection, outbound_id, org_id, (OutboundState.UNKNOWN,), "settled", stuck=("is_adrift",))
     connection.execute(_SETTLE, {"id": outbound_id})
     _note(connection, row, "outbound.sent", actor)
+    clocks.note_answer(connection, [row.ticket_id] if row.ticket_id and row.kind == OutboundKind.REPLY else [])
     # Its job finds nothing left to do, and ends.
     _wake(connection, row, actor)
 

@@ -56,6 +56,19 @@ class Metrics:
         self.doorbells = Counter(
             "fieldpost_doorbells", "Doorbells, by result (rung, lost, junk).", ["result"], registry=self.registry
         )
+        self.sla_notices = Counter(
+            "fieldpost_sla_notices",
+            "Warnings and breaches of service levels told by sweeps, by notice (warning, breach).",
+            ["notice"],
+            registry=self.registry,
+        )
+        self.sla_lag = Histogram(
+            "fieldpost_sla_lag_seconds",
+            "Seconds by which the most belated notice of a sweep came late, by notice.",
+            ["notice"],
+            buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+            registry=self.registry,
+        )
         self.slots = Counter(
             "fieldpost_slots",
             "Slots of schedules, by schedule and outcome (ran, caught_up, skipped).",

@@ -18,7 +18,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from models.enums import RegroupingKind, TicketPriority
-from pipeline.runtime import stitching
+from pipeline.runtime import clocks, stitching
 
 SYSTEM = "system"
 _REASON = 500
@@ -93,14 +93,11 @@ _MERGE = (
                                  WHEN w.dispatch_state IN ('NEW', 'TRIAGED') AND l.is_ready THEN 'READY_TO_SCHEDULE'
                                  WHEN w.dispatch_state = 'NEW' AND l.is_triaged THEN 'TRIAGED'
                                  ELSE w.dispatch_state END,
-                             response_due_at = least(w.response_due_at, l.response_at),
-                             resolution_due_at = least(w.resolution_due_at, l.resolution_at),
                              version = version + 1
           FROM (SELECT max(last_activity_at) AS active_at,
                        max(array_position(CAST(:priorities AS text[]), priority)) AS urgency,
                        (SELECT coalesce(array_agg(tag), '{}')
                           FROM tickets x, unnest(x.tags) AS tag WHERE x.id = ANY(CAST(:losers AS uuid[]))) AS tags,
-                       min(response_due_at) AS response_at, min(resolution_due_at) AS resolution_at,
                        bool_or(dispatch_state = 'READY_TO_SCHEDULE') AS is_ready,
                        bool_or(dispatch_state = 'TRIAGED') AS is_triaged,
                        bool_or(status IN ('new', 'open', 'pending')) AS is_open
@@ -212,11 +209,14 @@ def merge(
 ) -> int:
     """Merge tickets into one and return the regrouping's id; what was held apart from a loser is from the winner."""
     ordered = sorted(losers)
+    # Tickets from before there were clocks get theirs while they still are what they were.
+    clocks.note_status(connection, [winner, *ordered])
     regrouping_id = record(connection, org_id, RegroupingKind.MERGE, winner, ordered, actor=actor, reason=reason)
     values = {"id": regrouping_id, "winner": winner, "losers": ordered, "priorities": _PRIORITIES}
     for statement in (*_JOURNAL, *_MERGE):
         connection.execute(statement, values)
     recompute(connection, [winner])
+    clocks.merge(connection, winner, ordered, regrouping_id)
     connection.execute(_AFTER, {"id": regrouping_id})
     return regrouping_id
 
@@ -254,6 +254,7 @@ def split(
     for statement in _SPLIT:
         connection.execute(statement, values)
     recompute(connection, [ticket_id, new_id])
+    clocks.split(connection, ticket_id, new_id)
     if is_final:
         hold_apart(connection, org_id, [ticket_id, new_id], regrouping_id)
     connection.execute(_AFTER, {"id": regrouping_id})

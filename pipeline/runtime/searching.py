@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from models.enums import Direction, TicketStatus
 from models.queries import search as queries
+from models.queries.scoping import EVERYTHING, Reached
 from models.queries.search import Asked, Place
 from pipeline.core import search_hits, search_terms
 from pipeline.core.search_hits import Piece
@@ -50,10 +51,18 @@ class Answer:
     last: Place | None
 
 
-def search(connection: Connection, org_id: UUID, question: str, *, limit: int, after: Place | None = None) -> Answer:
+def search(
+    connection: Connection,
+    org_id: UUID,
+    question: str,
+    *,
+    limit: int,
+    after: Place | None = None,
+    reach: Reached = EVERYTHING,
+) -> Answer:
     """Return the messages of an organization that answer a question (`pipeline.core.search_terms`), the best first.
 
-    Raises `UserError` for a question that cannot be looked for.
+    With a `reach`, those of the tickets within it. Raises `UserError` for a question that cannot be looked for.
     """
     terms = _read(question)
     asked = Asked(
@@ -63,7 +72,7 @@ def search(connection: Connection, org_id: UUID, question: str, *, limit: int, a
         _midnight(terms.after),
         _midnight(terms.before),
     )
-    found = queries.find(connection, org_id, asked, limit=limit, after=after)
+    found = queries.find(connection, org_id, asked, limit=limit, after=after, reach=reach)
     # Only the attachments answer: the piece is theirs.
     theirs = [row.message_id for row in found.rows if row.in_files and not row.in_body]
     texts = queries.file_texts(connection, theirs)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from pipeline.core import slots
+from pipeline.core import public_addresses, slots
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.issuers import JwtIssuer, no_twins, read_issuers
 
 _PREFIX = "FIELDPOST_"
 
@@ -72,11 +73,46 @@ class Settings(BaseSettings):
     #: Another Pub/Sub than Google's: an emulator, which needs no credentials.
     pubsub_endpoint: str | None = None
 
+    #: Requests a minute of one person, by class of route; an address may ask ten times and an organization twenty times
+    #: as often, but for ways in, where each address has this many tries.
+    rate_auth_per_minute: int = Field(default=10, ge=1, le=1_000)
+    rate_read_per_minute: int = Field(default=600, ge=1, le=100_000)
+    rate_write_per_minute: int = Field(default=120, ge=1, le=100_000)
+    rate_search_per_minute: int = Field(default=120, ge=1, le=100_000)
+    rate_download_per_minute: int = Field(default=120, ge=1, le=100_000)
+    rate_stray_per_minute: int = Field(default=120, ge=1, le=100_000)
+    #: Addresses or networks of our own proxies, separated by commas: what they say of the client's address is believed.
+    trusted_proxies: str | None = None
+    #: Names besides the public URL's that this API answers to, separated by commas.
+    allowed_hosts: str | None = None
+
     allow_dev_login: bool = Field(default=False, validation_alias="ALLOW_DEV_LOGIN")
     enable_prometheus_metrics: bool = Field(default=True, validation_alias="ENABLE_PROMETHEUS_METRICS")
     dispatch_auth_jwt_secret: SecretStr | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_SECRET")
     dispatch_auth_jwt_issuer: str | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_ISSUER")
     dispatch_auth_jwt_audience: str | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_AUDIENCE")
+    #: The organization of tokens that name none, by name or id; unset: of their accounts, or the only one there is.
+    jwt_organization: str | None = None
+    #: Issuers whose tokens are checked by keys that they publish: a JSON list (`pipeline.runtime.issuers`).
+    jwt_issuers: Annotated[tuple[JwtIssuer, ...], NoDecode] = ()
+
+    #: Signing in with an identity provider (OpenID Connect): all three together, or none.
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    #: The organization that is signed in to; unset: the person's own one.
+    oidc_organization: str | None = None
+    #: The role of people who come for the first time; unset: only people that are known here may come.
+    oidc_default_role: str | None = None
+
+    #: The relay that mail to people themselves leaves by (invitations, new passwords), `smtp://user:password@host:587`
+    #: or `smtps://`; unset: it waits, and `fieldpost people reset-link` gives out links.
+    mail_relay_url: SecretStr | None = None
+    #: Who that mail is from, such as `Desk <desk@example.org>`.
+    mail_from: str | None = None
+
+    #: `true`, `false`, or the private networks that addresses given by users may lead to; unset: true in development.
+    allow_private_addresses: str | None = None
 
     @field_validator("history_schedule", "reconcile_schedule")
     @classmethod
@@ -90,10 +126,51 @@ class Settings(BaseSettings):
         _split(keys)
         return keys
 
+    @field_validator("jwt_issuers", mode="before")
+    @classmethod
+    def _reads_issuers(cls, said: Any) -> Any:
+        return read_issuers(said)
+
+    @field_validator("jwt_issuers")
+    @classmethod
+    def _has_no_twins(cls, issuers: tuple[JwtIssuer, ...]) -> tuple[JwtIssuer, ...]:
+        return no_twins(issuers)
+
+    @field_validator("allow_private_addresses")
+    @classmethod
+    def _names_networks(cls, said: str | None) -> str | None:
+        word = said.strip().lower() if said else None
+        if word and word not in {"true", "false"}:
+            public_addresses.networks(word)
+        return word or None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.oidc_default_role and not self.oidc_organization:
+            raise ValueError("FIELDPOST_OIDC_DEFAULT_ROLE needs FIELDPOST_OIDC_ORGANIZATION: it is a role in it")
+        given = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret)
+        if any(given) and not all(given):
+            raise ValueError("set FIELDPOST_OIDC_ISSUER, _CLIENT_ID and _CLIENT_SECRET together, or none of them")
+        if self.environment == "production" and self.oidc_issuer and not self.public_url:
+            raise ValueError("FIELDPOST_OIDC_ISSUER needs FIELDPOST_PUBLIC_URL: the provider sends people back to it")
+        if self.environment == "production" and any(issuer.is_plain for issuer in self.jwt_issuers):
+            raise ValueError("in production the jwks_url of every issuer starts with https://")
+        return self
+
+    @property
+    def is_oidc_served(self) -> bool:
+        """True when people may sign in with an identity provider."""
+        return bool(self.oidc_issuer and self.oidc_client_id and self.oidc_client_secret)
+
     @property
     def previous_keys(self) -> tuple[str, ...]:
         """The keys before the current one."""
         return _split(self.previous_secret_keys)
+
+    @property
+    def is_dev_login_served(self) -> bool:
+        """True when one may sign in, or send headers, without a proof: asked for, and never in production."""
+        return self.allow_dev_login and self.environment != "production"
 
     @property
     def is_push_served(self) -> bool:

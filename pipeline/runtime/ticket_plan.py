@@ -10,10 +10,11 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, text
 
-from models.enums import MachineKind
+from models.enums import Direction, MachineKind
 from pipeline.core import ticket_codes
 from pipeline.core.machines import VERDICTS
 from pipeline.core.threading import RULES_VERSION, Group, Link
+from pipeline.runtime import clocks
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.jobs import Job
 from pipeline.runtime.stitching import Message, Surroundings
@@ -38,6 +39,7 @@ _TOUCH = text("""
                 AS u(id, first_at, last_at, asked_at, subject, subject_norm, email, name)
               JOIN tickets x ON x.id = u.id) AS t
      WHERE tickets.id = t.id
+    RETURNING tickets.id, t.reopens
 """)
 _TICKET = (
     "id", "org_id", "code", "subject", "subject_norm", "requester_email", "requester_name", "first_message_at",
@@ -62,6 +64,8 @@ class Plan:
         self._keys: list[tuple[Any, ...]] = []
         self._events: list[tuple[Any, ...]] = []
         self._touched: list[dict[str, Any]] = []
+        #: Tickets in which a person of ours wrote, by whatever program.
+        self._answered: set[UUID] = set()
         #: Tickets that merged in this batch, and into which.
         self.moved: dict[UUID, UUID] = {}
 
@@ -85,6 +89,8 @@ class Plan:
         rows = [self._message(link.message_id).row for link in group.links if self._is_new(link)]
         if not rows:
             return
+        if any(row.direction == Direction.OUTBOUND and row.machine is None for row in rows):
+            self._answered.add(ticket_id)
         asked = [row.received_at for row in rows if self._is_wish(row)]
         first = rows[0]
         self._touched.append(
@@ -117,11 +123,16 @@ class Plan:
     def write(self, connection: Connection) -> None:
         """Write everything, parents first."""
         copy_rows(connection, "tickets", _TICKET, self._tickets)
-        if self._touched:
-            connection.execute(_TOUCH, {name: [row[name] for row in self._touched] for name in self._touched[0]})
+        reopened = self._touch(connection) if self._touched else []
         copy_rows(connection, "ticket_messages", _LINK, self._link_rows())
         copy_rows(connection, "thread_keys", ("org_id", "digest", "ticket_id"), self._keys)
         copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "data", "trace_id"), self._events)
+        clocks.note_status(connection, self._answered.union(reopened), because="mail")
+
+    def _touch(self, connection: Connection) -> list[UUID]:
+        """Write what tickets that exist get, and return those that are open again."""
+        values = {name: [row[name] for row in self._touched] for name in self._touched[0]}
+        return [row.id for row in connection.execute(_TOUCH, values) if row.reopens]
 
     def _link_rows(self) -> list[tuple[Any, ...]]:
         own: dict[tuple[UUID, str], list[UUID]] = {}

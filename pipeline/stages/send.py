@@ -34,7 +34,7 @@ from pipeline.core import backoff, composing
 from pipeline.core.handing_over import Finding, Handed, HandOver, Outgoing
 from pipeline.core.moments import LONG_AGO, Moment
 from pipeline.ports import Ports, Sender
-from pipeline.runtime import outgoing_rows
+from pipeline.runtime import clocks, outgoing_rows
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.errors import FieldpostError, NeedsAuthorization, Permanent
 from pipeline.runtime.jobs import Emit, Job
@@ -261,8 +261,15 @@ def save(connection: Connection, works: Sequence[Work[Outward, Ended]]) -> Seque
     told = [(done, state) for done in works if (state := states.get(done.item.row.id)) not in (None, *_GOES_ON)]
     columns = ("org_id", "ticket_id", "kind", "data", "trace_id")
     copy_rows(connection, "events", columns, [_event(done, state) for done, state in told])
+    clocks.note_answer(connection, _answered(told))
     again = [done.job.then("send", done.job.key) for done in works if states.get(done.item.row.id) in _GOES_ON]
     return [*again, *(done.job.then("index", str(done.item.row.message_id)) for done, _ in told)]
+
+
+def _answered(told: Sequence[tuple[Work[Outward, Ended], OutboundState]]) -> list[UUID]:
+    """Return the tickets that a person's reply has left for."""
+    replies = [done for done, state in told if state is OutboundState.SENT and done.item.row.kind == OutboundKind.REPLY]
+    return [done.item.row.ticket_id for done in replies if done.item.row.ticket_id is not None]
 
 
 def _standing(done: Work[Outward, Ended]) -> Standing:

@@ -17,19 +17,20 @@ from sqlalchemy import Connection, text
 
 from dlq import reading
 from dlq.letters import Death, bury
-from models.enums import Cause, Lane, Provider, QuarantineCause
-from ops_api.access import Role
+from models.enums import BlobKind, Cause, Lane, Provider, QuarantineCause
 from ops_api.app import make_app, make_server
 from ops_api.limits import Limits
-from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE
 from pipeline.commands.mailboxes import add_mailbox, ensure_organization
 from pipeline.core.mime import PARSER_VERSION
 from pipeline.runtime import ledger, quarantine
+from pipeline.runtime.blob_rows import note_blobs
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
 from pipeline.runtime.quarantine import Held
+from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
+from tests.ops_api import people
 
 SECRET = "a long secret key that only tests know"
 WORKER = 4_242
@@ -53,15 +54,20 @@ class FakeClock:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A client with the cookies and the CSRF header of one session."""
+    """A client with the cookies and the CSRF header of one session, and whose they are."""
 
     http: httpx.Client
+    person_id: UUID | None = None
+    session_id: UUID | None = None
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.http.get(path, **options)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self.http.post(path, **options)
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self.http.request(method, path, **options)
 
 
 class Api:
@@ -81,12 +87,18 @@ class Api:
         self._clients.append(client)
         return client
 
-    def person(self, org_id: UUID, role: Role = Role.ADMIN, email: str = "ann@example.org") -> Person:
-        sessions = self.app.state.services.sessions
-        session = sessions.open(email, org_id, role)
-        token = sessions.csrf_token(session)
-        cookies = {SESSION_COOKIE: sessions.token(session), CSRF_COOKIE: token}
-        return Person(self.client(cookies=cookies, headers={CSRF_HEADER: token}))
+    def person(self, org_id: UUID, role: str = "admin", email: str | None = None) -> Person:
+        """Return a signed-in member in a built-in role; without an address each role has one person."""
+        with self.db.begin() as connection:
+            person_id = people.member(connection, org_id, role, email)
+        return self.signed_in(org_id, person_id)
+
+    def signed_in(self, org_id: UUID, person_id: UUID) -> Person:
+        """Return a client with a new session of a member."""
+        with self.db.begin() as connection:
+            signed = people.sign_in(connection, Secrets.of(self.app.state.services.settings), org_id, person_id)
+        client = self.client(cookies=signed.cookies, headers=signed.headers)
+        return Person(client, person_id, signed.session_id)
 
     def close(self) -> None:
         for client in self._clients:
@@ -193,6 +205,7 @@ def fetched(connection: Connection, org_id: UUID, mailbox_id: UUID, provider_ids
         RETURNING id
     """)
     values = {"org": org_id, "mailbox": mailbox_id, "ids": list(provider_ids)}
+    note_blobs(connection, BlobKind.RAW, [(org_id, bytes.fromhex("ab" * 32), 1, 1)])
     return sorted(connection.execute(statement, values).scalars())
 
 

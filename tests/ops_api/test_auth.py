@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID
 
 import httpx
 import pytest
 
-from ops_api.access import Role
 from ops_api.app import make_app
 from ops_api.limits import RateLimit
-from ops_api.sessions import LIFETIME, Sessions
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.secrets import Secrets
-from tests.ops_api.serving import SECRET, Api, FakeClock, House, serving, settings_for
+from tests.ops_api import people
+from tests.ops_api.serving import Api, FakeClock, House, Person, change, rows, serving, settings_for
 
 _ANN = {"email": "Ann@Example.org", "organization_name": "Acme"}
 
@@ -90,7 +87,7 @@ def test_the_own_origin_and_the_public_one_may_change_things(database_url: str) 
 _BAD_LOGINS = {
     "no organization": {"email": "ann@example.org"},
     "no address": {"email": "ann", "organization_name": "Acme"},
-    "control character": {"email": "ann@example.org", "organization_name": "A\x00B"},
+    "control character": {"email": "ann@example.org", "organization_name": "A\x01B"},
     "blank": {"email": "ann@example.org", "organization_name": "   "},
     "too long": {"email": "ann@example.org", "organization_name": "x" * 201},
 }
@@ -134,32 +131,135 @@ def test_all_addresses_of_one_ipv6_network_are_one_client() -> None:
     assert limit.take("2001:db8:1::1", "login") is None
 
 
-def test_a_session_ends_after_twelve_hours_however_much_it_is_used() -> None:
-    clock = FakeClock()
-    sessions = Sessions(Secrets(SECRET), clock)
-    session = sessions.open("ann@example.org", uuid4(), Role.ADMIN)
-    token = sessions.token(session)
-    clock.at += LIFETIME - timedelta(seconds=1)
-    assert sessions.read(token) == session
-    clock.at += timedelta(seconds=1)
-    assert sessions.read(token) is None
+def test_a_session_ends_after_twelve_hours_however_much_it_is_used(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    assert rows(api.db, "SELECT expires_at - created_at FROM sessions") == [(timedelta(hours=12),)]
+    change(api.db, "UPDATE sessions SET expires_at = now() + interval '1 minute'")
+    assert person.get("/me").status_code == 200
+    change(api.db, "UPDATE sessions SET expires_at = now()")
+    assert person.get("/me").status_code == 401
 
 
-@pytest.mark.parametrize("damage", ["", "x", ".", "a.b", "%", "é.é", "9" * 5_000])
-def test_what_is_no_token_is_no_session(damage: str) -> None:
-    assert Sessions(Secrets(SECRET), FakeClock()).read(damage) is None
+def test_a_session_ends_after_half_an_hour_without_use_and_goes_on_with_it(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    change(api.db, "UPDATE sessions SET seen_at = now() - interval '29 minutes'")
+    assert person.get("/me").status_code == 200
+    assert rows(api.db, "SELECT seen_at > now() - interval '1 minute' FROM sessions") == [(True,)]
+    change(api.db, "UPDATE sessions SET seen_at = now() - interval '31 minutes'")
+    assert person.get("/me").status_code == 401
 
 
-def test_a_changed_or_foreign_token_is_no_session() -> None:
-    sessions = Sessions(Secrets(SECRET), FakeClock())
-    viewer = sessions.open("ann@example.org", uuid4(), Role.VIEWER)
-    body, signature = sessions.token(viewer).split(".")
-    admin_body = sessions.token(replace(viewer, role=Role.ADMIN)).split(".")[0]
-    assert sessions.read(f"{admin_body}.{signature}") is None
-    assert sessions.read(body) is None
-    other = Sessions(Secrets("another key that is long enough"), FakeClock())
-    assert other.read(f"{body}.{signature}") is None
-    assert sessions.read(sessions.csrf_token(viewer)) is None
+def test_use_is_noted_at_most_once_a_minute(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    change(api.db, "UPDATE sessions SET seen_at = now() - interval '50 seconds'")
+    before = rows(api.db, "SELECT xmin FROM sessions")
+    assert [person.get("/me").status_code for _ in range(3)] == [200] * 3
+    assert rows(api.db, "SELECT xmin FROM sessions") == before
+
+
+def test_after_signing_out_a_copy_of_the_cookie_is_worth_nothing(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    copy = Person(api.client(cookies=dict(person.http.cookies)))
+    assert copy.get("/me").status_code == 200
+    assert person.post("/auth/logout").status_code == 200
+    assert copy.get("/me").status_code == 401
+    assert rows(api.db, "SELECT ended_because FROM sessions") == [("signed out",)]
+
+
+def test_a_login_ends_the_session_before_it_and_takes_on_no_planted_one(api: Api) -> None:
+    client = api.client()
+    planted = "a" * 43
+    client.cookies.set("oss_session", planted, domain="127.0.0.1")
+    _log_in(client)
+    first = client.cookies["oss_session"]
+    assert first != planted
+    _log_in(client)
+    assert api.client(cookies={"oss_session": client.cookies["oss_session"]}).get("/me").status_code == 200
+    assert api.client(cookies={"oss_session": first}).get("/me").status_code == 401
+
+
+def test_the_database_holds_no_cookie(api: Api) -> None:
+    client = api.client()
+    _log_in(client)
+    ((stored,),) = rows(api.db, "SELECT to_jsonb(s)::text FROM sessions s")
+    assert client.cookies["oss_session"] not in stored
+
+
+def test_what_is_no_cookie_of_ours_is_no_session(api: Api) -> None:
+    for damage in ("", "x", "a" * 42, "a" * 44, "a" * 42 + ".", "%" * 43, "9" * 5_000):
+        assert api.client(headers={"cookie": f"oss_session={damage}"}).get("/me").status_code in {401, 431}, damage
+
+
+#: What ends it, and what mends that for the next.
+_WITHDRAWN = {
+    "the membership": ("UPDATE memberships SET is_active = false", "UPDATE memberships SET is_active = true"),
+    "the person": ("UPDATE people SET is_active = false", "UPDATE people SET is_active = true"),
+    "an erased person": ("UPDATE people SET erased_at = now()", "UPDATE people SET erased_at = NULL"),
+    "a role of elsewhere": (
+        "UPDATE roles SET org_id = (SELECT id FROM organizations WHERE name = 'theirs') WHERE code = 'admin'",
+        "UPDATE roles SET org_id = NULL",
+    ),
+    "a deleted membership": ("DELETE FROM memberships", None),
+}
+
+
+def test_what_is_withdrawn_is_gone_at_the_next_request(api: Api, ours: House, theirs: House) -> None:
+    person = api.person(ours.org_id)
+    for what, (withdrawn, given_back) in _WITHDRAWN.items():
+        assert person.get("/mailboxes").status_code == 200, what
+        change(api.db, withdrawn)
+        assert person.get("/mailboxes").status_code == 401, what
+        if given_back is not None:
+            change(api.db, given_back)
+    assert theirs.org_id != ours.org_id
+
+
+def test_a_changed_permission_works_at_the_next_request(api: Api, ours: House) -> None:
+    agent = api.person(ours.org_id, "agent")
+    assert agent.get("/mailboxes").status_code == 403
+    change(
+        api.db,
+        "INSERT INTO role_permissions (role_id, permission) SELECT id, p FROM roles, "
+        "unnest(ARRAY['mailboxes.read', 'unheard.of']) AS p WHERE code = 'agent'",
+    )
+    assert agent.get("/mailboxes").status_code == 200
+    assert "mailboxes.read" in agent.get("/me").json()["permissions"]
+    change(api.db, "DELETE FROM role_permissions WHERE permission = 'mailboxes.read'")
+    assert agent.get("/mailboxes").status_code == 403
+
+
+def test_a_person_goes_on_in_another_organization_of_theirs_with_a_new_session(
+    api: Api, ours: House, theirs: House
+) -> None:
+    person = api.person(ours.org_id)
+    with api.db.begin() as connection:
+        people.member(connection, theirs.org_id, "viewer", "ann@example.org")
+    before = person.http.cookies["oss_session"]
+    answer = person.post("/auth/switch-org", json={"organization_id": str(theirs.org_id)})
+    said = answer.json()
+    assert (answer.status_code, said["organization"]["name"], said["role"]) == (200, "theirs", "viewer")
+    assert person.get("/me").json()["organization"]["id"] == str(theirs.org_id)
+    assert api.client(cookies={"oss_session": before}).get("/me").status_code == 401
+
+
+def test_nobody_goes_on_where_they_are_no_member(api: Api, ours: House, theirs: House) -> None:
+    person = api.person(ours.org_id)
+    for org_id in (theirs.org_id, UUID(int=0)):
+        assert person.post("/auth/switch-org", json={"organization_id": str(org_id)}).status_code == 403
+    assert person.get("/me").json()["organization"]["name"] == "ours"
+
+
+def test_the_dev_login_lets_nobody_in_who_was_disabled_and_raises_no_role(api: Api) -> None:
+    assert _log_in(api.client()).json()["role"] == "admin"
+    change(api.db, "UPDATE memberships SET role_id = (SELECT id FROM roles WHERE code = 'viewer')")
+    assert _log_in(api.client()).json()["role"] == "viewer"
+    change(api.db, "UPDATE people SET is_active = false")
+    assert _log_in(api.client()).status_code == 400
+
+
+def test_production_knows_no_login_without_proof(database_url: str) -> None:
+    with serving(settings_for(database_url, environment="production")) as api:
+        assert _log_in(api.client()).status_code == 404
 
 
 def test_the_api_does_not_start_without_a_database_or_a_secret_key(database_url: str) -> None:

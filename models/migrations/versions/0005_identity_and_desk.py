@@ -12,7 +12,7 @@ revision = "0005"
 down_revision = "0004"
 
 #: Code, name, aliases, permissions, as this version seeds them.
-_ROLES = (
+_ROLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
     (
         "admin",
         "Administrator",
@@ -285,6 +285,15 @@ def upgrade() -> None:
     op.create_index("uq_people_email", "people", ["email"], unique=True, postgresql_where=sa.text("email IS NOT NULL"))
     op.create_index("uq_people_phone", "people", ["phone"], unique=True, postgresql_where=sa.text("phone IS NOT NULL"))
     op.create_table(
+        "unknown_logins",
+        sa.Column("identifier_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("failed", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("tried_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("identifier_sha256", name=op.f("pk_unknown_logins")),
+    )
+    op.create_index(op.f("ix_unknown_logins_tried_at"), "unknown_logins", ["tried_at"], unique=False)
+    op.create_table(
         "accounts",
         sa.Column("id", sa.Uuid(), server_default=sa.text("uuidv7()"), nullable=False),
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -366,21 +375,40 @@ def upgrade() -> None:
         "erasures",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="running", nullable=False),
         sa.Column("address", sa.Text(), nullable=True),
-        sa.Column("address_sha256", sa.LargeBinary(), nullable=False),
-        sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
+        sa.Column("address_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("before_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("position", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("counts", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("(state = 'done') = (address IS NULL)", name=op.f("ck_erasures_address_until_done")),
+        sa.CheckConstraint(
+            "(kind = 'address' AND state <> 'done') = (address IS NOT NULL)",
+            name=op.f("ck_erasures_address_until_done"),
+        ),
+        sa.CheckConstraint(
+            "(kind = 'address') = (address_sha256 IS NOT NULL)", name=op.f("ck_erasures_hash_of_address")
+        ),
+        sa.CheckConstraint("(kind = 'age') = (before_at IS NOT NULL)", name=op.f("ck_erasures_time_of_age")),
         sa.CheckConstraint("(state = 'done') = (finished_at IS NOT NULL)", name=op.f("ck_erasures_finished_when_done")),
-        sa.CheckConstraint("state IN ('waiting', 'running', 'done')", name=op.f("ck_erasures_state_legal")),
+        sa.CheckConstraint("kind IN ('address', 'age')", name=op.f("ck_erasures_kind_legal")),
+        sa.CheckConstraint("state IN ('running', 'done')", name=op.f("ck_erasures_state_legal")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_erasures_org_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_erasures")),
     )
     op.create_index(op.f("ix_erasures_org_id_id"), "erasures", ["org_id", "id"], unique=False)
+    op.create_index(
+        "uq_erasures_running",
+        "erasures",
+        ["org_id", "kind", "address"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=sa.text("state = 'running'"),
+    )
     op.create_table(
         "idempotency_keys",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -797,6 +825,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'running' AND breached_at IS NULL"),
     )
     op.create_index(
+        op.f("ix_ticket_clocks_policy_id"),
+        "ticket_clocks",
+        ["policy_id"],
+        unique=False,
+        postgresql_where=sa.text("policy_id IS NOT NULL"),
+    )
+    op.create_index(
         "ix_ticket_clocks_warn",
         "ticket_clocks",
         ["warn_at"],
@@ -863,6 +898,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_transitions_ticket_id_id"), "transitions", ["ticket_id", "id"], unique=False)
     op.add_column("blobs", sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "ix_blobs_erased", "blobs", ["kind", "sha256"], unique=False, postgresql_where=sa.text("erased_at IS NOT NULL")
+    )
     op.add_column("messages", sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("routing_rules", sa.Column("assign_user_id", sa.Uuid(), nullable=True))
     op.add_column("routing_rules", sa.Column("strategy", sa.Text(), nullable=True))
@@ -903,6 +941,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("assignee_user_id IS NOT NULL"),
     )
     op.create_index(
+        "ix_tickets_open_assignee",
+        "tickets",
+        ["assignee_user_id"],
+        unique=False,
+        postgresql_where=sa.text("assignee_user_id IS NOT NULL AND status IN ('new', 'open', 'pending')"),
+    )
+    op.create_index(
         "ix_tickets_queue",
         "tickets",
         ["queue_id", sa.literal_column("last_activity_at DESC"), sa.literal_column("id DESC")],
@@ -916,9 +961,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("sla_due_at IS NOT NULL"),
     )
-    op.create_foreign_key(op.f("fk_tickets_site_id"), "tickets", "sites", ["site_id"], ["id"])
     op.create_foreign_key(op.f("fk_tickets_assignee_user_id"), "tickets", "people", ["assignee_user_id"], ["id"])
     op.create_foreign_key(op.f("fk_tickets_account_id"), "tickets", "accounts", ["account_id"], ["id"])
+    op.create_foreign_key(op.f("fk_tickets_site_id"), "tickets", "sites", ["site_id"], ["id"])
     op.create_foreign_key(op.f("fk_tickets_mailbox_id"), "tickets", "mailboxes", ["mailbox_id"], ["id"])
     op.create_check_constraint(
         op.f("ck_tickets_one_assignee"), "tickets", "num_nonnulls(assignee_user_id, queue_id) <= 1"
@@ -947,11 +992,16 @@ def downgrade() -> None:
     op.drop_constraint(op.f("ck_routing_rules_strategy_for_queue"), "routing_rules")
     op.drop_constraint(op.f("ck_routing_rules_strategy_legal"), "routing_rules")
     op.drop_constraint(op.f("fk_tickets_mailbox_id"), "tickets", type_="foreignkey")
+    op.drop_constraint(op.f("fk_tickets_site_id"), "tickets", type_="foreignkey")
     op.drop_constraint(op.f("fk_tickets_account_id"), "tickets", type_="foreignkey")
     op.drop_constraint(op.f("fk_tickets_assignee_user_id"), "tickets", type_="foreignkey")
-    op.drop_constraint(op.f("fk_tickets_site_id"), "tickets", type_="foreignkey")
     op.drop_index("ix_tickets_sla", table_name="tickets", postgresql_where=sa.text("sla_due_at IS NOT NULL"))
     op.drop_index("ix_tickets_queue", table_name="tickets", postgresql_where=sa.text("queue_id IS NOT NULL"))
+    op.drop_index(
+        "ix_tickets_open_assignee",
+        table_name="tickets",
+        postgresql_where=sa.text("assignee_user_id IS NOT NULL AND status IN ('new', 'open', 'pending')"),
+    )
     op.drop_index("ix_tickets_assignee", table_name="tickets", postgresql_where=sa.text("assignee_user_id IS NOT NULL"))
     op.drop_index("ix_tickets_all", table_name="tickets")
     op.drop_column("tickets", "resolved_at")
@@ -971,6 +1021,7 @@ def downgrade() -> None:
     op.drop_column("routing_rules", "strategy")
     op.drop_column("routing_rules", "assign_user_id")
     op.drop_column("messages", "erased_at")
+    op.drop_index("ix_blobs_erased", table_name="blobs", postgresql_where=sa.text("erased_at IS NOT NULL"))
     op.drop_column("blobs", "erased_at")
     op.drop_index(op.f("ix_transitions_ticket_id_id"), table_name="transitions")
     op.drop_table("transitions")
@@ -988,6 +1039,11 @@ def downgrade() -> None:
         "ix_ticket_clocks_warn",
         table_name="ticket_clocks",
         postgresql_where=sa.text("state = 'running' AND warned_at IS NULL"),
+    )
+    op.drop_index(
+        op.f("ix_ticket_clocks_policy_id"),
+        table_name="ticket_clocks",
+        postgresql_where=sa.text("policy_id IS NOT NULL"),
     )
     op.drop_index(
         "ix_ticket_clocks_due",
@@ -1034,6 +1090,12 @@ def downgrade() -> None:
     op.drop_table("identities")
     op.drop_index(op.f("ix_idempotency_keys_expires_at"), table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
+    op.drop_index(
+        "uq_erasures_running",
+        table_name="erasures",
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=sa.text("state = 'running'"),
+    )
     op.drop_index(op.f("ix_erasures_org_id_id"), table_name="erasures")
     op.drop_table("erasures")
     op.drop_table("calendars")
@@ -1043,6 +1105,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_audit_events_org_id_target_id_number"), table_name="audit_events")
     op.drop_table("audit_events")
     op.drop_table("accounts")
+    op.drop_index(op.f("ix_unknown_logins_tried_at"), table_name="unknown_logins")
+    op.drop_table("unknown_logins")
     op.drop_index("uq_people_phone", table_name="people", postgresql_where=sa.text("phone IS NOT NULL"))
     op.drop_index("uq_people_email", table_name="people", postgresql_where=sa.text("email IS NOT NULL"))
     op.drop_table("people")
