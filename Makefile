@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test demo bench recover soak long run lock clean
+.PHONY: help setup audit check fix test demo bench recover soak long run lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ check: setup ## Format, lint, types, import contracts, YAML
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	@$(BIN)/yamllint -s deploy
+
+audit: setup ## Known vulnerabilities, the bill of materials and licences of all that is installed; reports in dist/supply
+	@$(BIN)/python -m deploy.supply
 
 fix: setup ## Format and mend what a machine can mend
 	@$(BIN)/ruff format .

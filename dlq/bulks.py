@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, select, text
 
 from dlq import letters, reading
 from dlq.reading import BY_MESSAGE, BY_OCCURRENCE, BY_OUTBOUND, Which, conditions
+from models import row_security
 from models.dead_letters import dead_letters
 from models.enums import BulkAction, BulkState
 from pipeline.runtime.locks import BULKS
@@ -173,7 +174,7 @@ def _choose(connection: Connection, which: Which) -> list[int]:
     """Lock the open letters that are meant, in order of their ids, and return them."""
     meant: Which = {**which, "is_open": True}
     query = select(dead_letters.c.id).where(*conditions(meant), _IS_FREE).order_by(dead_letters.c.id)
-    return list(connection.execute(query.with_for_update(of=dead_letters)).scalars())
+    return [row.id for row in reading.rows_of(connection, query.with_for_update(of=dead_letters), meant)]
 
 
 def _beside(connection: Connection, which: Which, equal: Row[Any]) -> int:
@@ -203,17 +204,19 @@ def _begin(connection: Connection, wish: Wish, selection: Mapping[str, Any], dig
         "reason": wish.reason,
     }
     bulk_id: int = connection.execute(_BEGIN, values).scalar_one()
-    connection.execute(
-        _ITEMS,
-        {
-            "bulk": bulk_id,
-            "ids": list(chosen),
-            "canaries": wish.canaries,
-            "by_occurrence": list(BY_OCCURRENCE),
-            "by_message": list(BY_MESSAGE),
-            "by_outbound": BY_OUTBOUND,
-        },
-    )
+    # As `reading.rows_of`: what was chosen is the organization's, and so is what its keys name.
+    with row_security.unbarred(connection):
+        connection.execute(
+            _ITEMS,
+            {
+                "bulk": bulk_id,
+                "ids": list(chosen),
+                "canaries": wish.canaries,
+                "by_occurrence": list(BY_OCCURRENCE),
+                "by_message": list(BY_MESSAGE),
+                "by_outbound": BY_OUTBOUND,
+            },
+        )
     _note(connection, bulk_id, [("bulk_started", wish.actor, wish.reason)])
     return bulk_id
 

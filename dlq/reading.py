@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Executable,
     Row,
     Select,
     Uuid,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 
 from dlq import trends
 from dlq.trends import Trend
+from models import row_security
 from models.dead_letters import dead_letters
 from models.enums import Cause, Lane, Resolution
 from models.mail import messages, occurrences
@@ -143,13 +145,13 @@ class Counted:
 def find(connection: Connection, *, limit: int = 50, **which: Unpack[Which]) -> list[Letter]:
     """Return up to `limit` letters, newest first."""
     query = _letters().where(*conditions(which)).order_by(dead_letters.c.id.desc()).limit(limit)
-    return [_letter(row) for row in connection.execute(query)]
+    return [_letter(row) for row in rows_of(connection, query, which)]
 
 
 def ids(connection: Connection, *, limit: int | None = None, **which: Unpack[Which]) -> list[int]:
     """Return the ids of the letters, oldest first; for replaying or discarding all of a kind."""
     query = select(dead_letters.c.id).where(*conditions(which)).order_by(dead_letters.c.id).limit(limit)
-    return list(connection.execute(query).scalars())
+    return [row.id for row in rows_of(connection, query, which)]
 
 
 def count(connection: Connection, **which: Unpack[Which]) -> int:
@@ -160,8 +162,8 @@ def count(connection: Connection, **which: Unpack[Which]) -> int:
 def counted(connection: Connection, **which: Unpack[Which]) -> Counted:
     """Return how many letters there are, and the newest id among them."""
     query = select(func.count(), func.max(dead_letters.c.id)).where(*conditions(which))
-    number, newest_id = connection.execute(query).one()
-    return Counted(number, newest_id)
+    (row,) = rows_of(connection, query, which)
+    return Counted(row[0], row[1])
 
 
 def open_by_mailbox(connection: Connection) -> dict[UUID | None, int]:
@@ -191,7 +193,7 @@ def groups(connection: Connection, *, limit: int = 50, **which: Unpack[Which]) -
         .subquery()
     )
     query = select(kinds, letter.error_text).join(dead_letters, letter.id == kinds.c.newest)
-    rows = connection.execute(query.order_by(kinds.c.letters.desc(), kinds.c.newest.desc())).all()
+    rows = rows_of(connection, query.order_by(kinds.c.letters.desc(), kinds.c.newest.desc()), which)
     courses = trends.courses(connection, [(row.error_group, row.stage) for row in rows], which.get("org_id"))
     return [_group(row, courses[row.error_group, row.stage]) for row in rows]
 
@@ -219,6 +221,17 @@ def conditions(which: Which) -> list[ColumnElement[bool]]:
         (is_open, lambda wanted: letter.resolution.is_(None) if wanted else letter.resolution.is_not(None)),
     ]
     return [condition(value) for value, condition in asked if value is not None]
+
+
+def rows_of(connection: Connection, query: Executable, which: Which) -> Sequence[Any]:
+    """Run a query about letters. What their keys name is found by casts, for which the barrier allows no index.
+
+    So it steps out where the query names the organization: a letter's key names what is its organization's.
+    """
+    if which.get("org_id") is None:
+        return connection.execute(query).all()
+    with row_security.unbarred(connection):
+        return connection.execute(query).all()
 
 
 def _says(words: str) -> ColumnElement[bool]:

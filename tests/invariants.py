@@ -12,7 +12,7 @@
 | I8 | a cursor only grows, and nothing before it is missing | the chaos run's journal; I1 once all is at rest |
 | I9 | nothing runs with an expired lease, no attempt goes back | `conservation.check`, here; the chaos run's journal |
 | I10 | every dead letter says why, and could be replayed | here, and `dry_replay` |
-| I11 | each change by a person is written down, with who and why | here; there is no chained audit log yet |
+| I11 | each change by a person is written down, with who and why | here; `runtime.audit_checking` |
 | I12 | no row refers to another organization's | here: every foreign key, and the references without one |
 | I13 | entered = replayed + discarded + open, for letters and for wishes | `conservation.check`, here |
 | I14 | the broker holds nothing: emptied, everything again, no change | `conservation.snapshot` before and after |
@@ -94,6 +94,15 @@ RULES = (
         SELECT id FROM dead_letters
          WHERE resolution IS NOT NULL AND (coalesce(resolved_by, '') = '' OR coalesce(resolved_reason, '') = '')"""),
     Rule("I11", "a regrouping names nobody", "SELECT id FROM regroupings WHERE actor = '' OR reason = ''"),
+    Rule("I11", "an audit trail's row does not follow the one before it", """
+        SELECT org_id, number FROM (
+            SELECT org_id, number, previous, lag(hash) OVER trail AS before, lag(number, 1, 0) OVER trail AS last
+              FROM audit_events WINDOW trail AS (PARTITION BY org_id ORDER BY number)) e
+         WHERE number <> last + 1 OR previous <> coalesce(before, decode(repeat('00', 32), 'hex'))"""),
+    Rule("I11", "an audit trail's head is not its newest row", """
+        SELECT h.org_id, h.number FROM audit_heads h
+          FULL JOIN (SELECT org_id, max(number) AS number FROM audit_events GROUP BY org_id) e USING (org_id)
+         WHERE coalesce(h.number, 0) <> coalesce(e.number, 0)"""),
     Rule("I13", "a wish that is over still has letters to let go", """
         SELECT b.id, b.state, count(*) FROM bulks b JOIN bulk_items i ON i.bulk_id = b.id
          WHERE b.state IN ('done', 'cancelled', 'stopped') AND i.state = 'waiting' GROUP BY b.id"""),

@@ -16,7 +16,8 @@ from dlq.letters import Death, bury
 from models.enums import Cause, Lane, MailboxState
 from pipeline.core.polling import STANDARD
 from pipeline.core.slots import CatchUp
-from pipeline.runtime import ledger
+from pipeline.runtime import auditing, ledger
+from pipeline.runtime.auditing import Entry
 from pipeline.runtime.db import Database
 from pipeline.runtime.metrics import Metrics
 from pipeline.runtime.polling import note_read
@@ -171,7 +172,33 @@ def test_a_failing_routine_stops_neither_the_others_nor_the_polls(db: Database, 
 def test_a_first_tick_of_the_declared_table_asks_for_nothing(db: Database, settings: Settings):
     Schedule(db, INTERVAL, declared(settings)).tick()
     assert rows(db, "SELECT DISTINCT outcome, jobs FROM slots") == [("skipped", 0)]
-    assert {row.schedule for row in rows(db, "SELECT schedule FROM slots")} == {"history", "reconcile", "tidy"}
+    assert {row.schedule for row in rows(db, "SELECT schedule FROM slots")} == {
+        "history",
+        "reconcile",
+        "clocks",
+        "retention",
+        "seal",
+        "tidy",
+    }
+
+
+def test_the_slot_of_seals_signs_what_was_added_and_forgets_old_answers(db: Database, settings: Settings):
+    (routine,) = (one for one in declared(settings) if one.name == "seal")
+    with db.begin() as connection:
+        org_id = organization(connection)
+        auditing.append(connection, Entry(org_id, "ticket.note", "ann"))
+        for key, expires in (("old", "-1 s"), ("new", "1 hour")):
+            connection.execute(
+                text("INSERT INTO idempotency_keys (org_id, actor_id, method, path, key, body_sha256, expires_at)"
+                     " VALUES (:org, 'ann', 'POST', '/', :key, '', now() + CAST(:expires AS interval))"),
+                {"org": org_id, "key": key, "expires": expires},
+            )  # fmt: skip
+    with db.begin() as connection, capture_logs() as logs:
+        routine.ask(connection)
+        routine.ask(connection)
+    assert [(one["event"], one["number"]) for one in logs] == [("audit.sealed", 1)]
+    assert [row.number for row in rows(db, "SELECT number FROM audit_seals")] == [1]
+    assert [row.key for row in rows(db, "SELECT key FROM idempotency_keys")] == ["new"]
 
 
 def test_watches_are_renewed_only_where_there_is_a_topic(settings: Settings):

@@ -20,7 +20,7 @@ from pipeline.runtime.ledger import Line
 from pipeline.runtime.metrics import Metrics
 from pipeline.table import STAGES
 from tests.deploy.probes import until
-from tests.factories import claimed, emit, mailbox, occurrence, organization, rows, value
+from tests.factories import claimed, emit, mailbox, occurrence, organization, rows, ticket, value
 
 FETCH = Line("fetch", Lane.LIVE)
 OVER = timedelta(seconds=-1)
@@ -207,3 +207,26 @@ def test_a_database_that_is_away_for_a_sweep_does_not_end_the_sweeper(db: Databa
         until(lambda: doorbells(broker) > 0)
     finally:
         sweeping.stop()
+
+
+def test_a_sweep_tells_of_clocks_that_ran_out_and_counts_them(db: Database, broker: RedisBroker):
+    with db.begin() as connection:
+        org_id = organization(connection)
+        late, near = ticket(connection, org_id), ticket(connection, org_id)
+        connection.execute(
+            text("""
+                INSERT INTO ticket_clocks (org_id, ticket_id, kind, target, started_at, warn_at, due_at)
+                SELECT :org, id, 'response', interval '1 hour', now(), now() - interval '1 minute', now() + due
+                  FROM (VALUES (:late, interval '-5 seconds'), (:near, interval '1 hour')) AS t(id, due)
+            """),
+            {"org": org_id, "late": late, "near": near},
+        )
+    sweeping = sweeper(db, broker)
+    sweeping.sweep()
+    sweeping.sweep()
+    told = rows(db, "SELECT ticket_id, kind FROM events WHERE kind LIKE 'sla.%' ORDER BY kind")
+    assert [tuple(row) for row in told] == [(late, "sla.breach"), (near, "sla.warning")]
+    for notice, seconds in (("breach", 5), ("warning", 60)):
+        value_of = sweeping._metrics.registry.get_sample_value
+        assert value_of("fieldpost_sla_notices_total", {"notice": notice}) == 1
+        assert (value_of("fieldpost_sla_lag_seconds_sum", {"notice": notice}) or 0) >= seconds

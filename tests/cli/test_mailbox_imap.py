@@ -154,3 +154,14 @@ def test_credentials_that_say_nothing_known_need_a_person(served: Settings, db: 
         open_source(MailboxRef(None, ADDRESS, "imap", {"host": HOST}, sealed), served, secrets)  # type: ignore[arg-type]
     with pytest.raises(NeedsAuthorization, match="mailbox add imap"):
         open_source(MailboxRef(None, ADDRESS, "imap", {"host": HOST}, None), served, secrets)  # type: ignore[arg-type]
+
+
+def test_in_production_no_server_of_the_private_network_is_connected_unless_it_was_opened(
+    fieldpost: Command, served: Settings, server: ImapServer, password: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIELDPOST_ENVIRONMENT", "production")
+    for more in ((), ("--no-check",)):
+        result = fieldpost(*asked(server, "--password-file", password, *more))
+        assert (result.code, "FIELDPOST_ALLOW_PRIVATE_ADDRESSES" in result.err) == (2, True)
+    monkeypatch.setenv("FIELDPOST_ALLOW_PRIVATE_ADDRESSES", "127.0.0.0/8")
+    assert fieldpost(*asked(server, "--password-file", password)).code == 0

@@ -76,3 +76,16 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert told.code == 2
     assert said in told.err
     assert len(told.err.strip().splitlines()) == 1
+
+
+def test_tickets_are_listed_by_the_filters_of_the_desk(fieldpost: Command, world: World) -> None:
+    first, second = world.stitched(mail("Charger down"), mail("100% bill", sender="bob@shop.example"))
+    codes = [world.ticket_of(one).code for one in (first, second)]
+    assert {one["code"] for one in fieldpost("ticket", "list", "--json").json} == set(codes)
+    assert [one["code"] for one in fieldpost("ticket", "list", "CHARGER", "--json").json] == codes[:1]
+    assert [one["code"] for one in fieldpost("ticket", "list", "0%", "--status", "new", "--json").json] == codes[1:]
+    assert "Charger down" in fieldpost("ticket", "list", "--limit", "2").out
+    assert "No ticket answers" in fieldpost("ticket", "list", "--tag", "nobody-has-it").out
+    for wrong in (("--queue", "none"), ("--person", "x@y.example"), ("--sla", "late")):
+        refused = fieldpost("ticket", "list", *wrong)
+        assert (refused.code, wrong[1] in refused.err) == (2, True)

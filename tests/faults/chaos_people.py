@@ -14,13 +14,11 @@ import httpx
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from ops_api.access import Role
-from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE, Sessions
-from pipeline.adapters.clock import SystemClock
 from pipeline.runtime.db import Database
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
 from tests.faults.chaos_mail import ADDRESSES, GmailDesks
+from tests.ops_api.people import member, sign_in
 
 _TICKETS = text("""
     SELECT id, requester_email FROM tickets
@@ -45,8 +43,8 @@ class People:
     def __init__(self, desks: GmailDesks, org_ids: tuple[UUID, ...], port: int, settings: Settings, chance: Random):
         self._desks, self._chance = desks, chance
         self._db = Database(str(settings.database_url), "people", pool_size=1)
-        sessions = Sessions(Secrets.of(settings), SystemClock())
-        self._clients = {org_id: _client(sessions, org_id, port) for org_id in org_ids}
+        secrets = Secrets.of(settings)
+        self._clients = {org_id: _client(self._db, secrets, org_id, port) for org_id in org_ids}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go, daemon=True)
         #: Answers by status; 0 for none.
@@ -151,9 +149,8 @@ class People:
         return answer
 
 
-def _client(sessions: Sessions, org_id: UUID, port: int) -> httpx.Client:
-    session = sessions.open("ann@example.org", org_id, Role.ADMIN)
-    token = sessions.csrf_token(session)
-    cookies = {SESSION_COOKIE: sessions.token(session), CSRF_COOKIE: token}
+def _client(db: Database, secrets: Secrets, org_id: UUID, port: int) -> httpx.Client:
+    with db.begin() as connection:
+        signed = sign_in(connection, secrets, org_id, member(connection, org_id))
     url = f"http://127.0.0.1:{port}"
-    return httpx.Client(base_url=url, timeout=30, trust_env=False, cookies=cookies, headers={CSRF_HEADER: token})
+    return httpx.Client(base_url=url, timeout=30, trust_env=False, cookies=signed.cookies, headers=signed.headers)

@@ -13,9 +13,6 @@ import httpx
 import pytest
 
 from models.enums import OutboundKind, Provider
-from ops_api.access import Role
-from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE, Sessions
-from pipeline.adapters.clock import SystemClock
 from pipeline.commands.mailboxes import add_mailbox
 from pipeline.runtime import outgoing
 from pipeline.runtime.db import Database
@@ -25,6 +22,7 @@ from tests import factories
 from tests.faults import failing_api
 from tests.faults.failpoints import API_STEPS, COMMAND_STEPS, Action, Fate, Plan, points
 from tests.faults.forked import Forked, forked
+from tests.ops_api.people import member, sign_in
 from tests.ops_api.serving import House, fetched, house, kill
 from tests.worker_process import until
 
@@ -45,14 +43,12 @@ class Wish:
 class Clients:
     """APIs that fail as planned at one address, one that does not at another, and the person who asks them."""
 
-    def __init__(self, settings: Settings, children: Forked, org_id: UUID) -> None:
+    def __init__(self, db: Database, settings: Settings, children: Forked, org_id: UUID) -> None:
         self._children = children
         self.failing, self.healthy = _free_port(), _free_port()
-        sessions = Sessions(Secrets.of(settings), SystemClock())
-        session = sessions.open("ann@example.org", org_id, Role.ADMIN)
-        token = sessions.csrf_token(session)
-        self._cookies = {SESSION_COOKIE: sessions.token(session), CSRF_COOKIE: token}
-        self._headers = {CSRF_HEADER: token}
+        with db.begin() as connection:
+            signed = sign_in(connection, Secrets.of(settings), org_id, member(connection, org_id))
+        self._cookies, self._headers = signed.cookies, signed.headers
 
     def serve(self, plan: Plan, port: int) -> Any:
         """Start an API; return it when it listens."""
@@ -186,7 +182,7 @@ def desk(db: Database, settings: Settings) -> Desk:
 @pytest.fixture
 def clients(settings: Settings, children: Forked, desk: Desk) -> Clients:
     """Return who asks."""
-    return Clients(settings, children, desk.house.org_id)
+    return Clients(desk.db, settings, children, desk.house.org_id)
 
 
 @pytest.mark.fault("F-57")

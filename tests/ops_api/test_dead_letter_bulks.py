@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from dlq import advancing
-from ops_api.access import Role
 from tests.ops_api.serving import Api, House, change, fetched, kill, rows
 
 _REPLAYED = "SELECT count(*), count(DISTINCT letter_id) FROM letter_actions WHERE action = 'replayed'"
@@ -140,7 +139,7 @@ def test_letters_of_others_are_not_found_and_not_counted(api: Api, ours: House, 
 
 
 def test_who_may_read_may_not_resolve(api: Api, ours: House) -> None:
-    person = api.person(ours.org_id, Role.VIEWER)
+    person = api.person(ours.org_id, "viewer")
     body = _counted(person) | {"reason": "x"}
     assert body["counted"]["count"] == 1
     reads = ("", "/groups", "/bulks", f"/bulks/{ours.bulk_id}/items", f"/letters/{ours.letter_id}")
@@ -184,6 +183,6 @@ def test_a_wish_that_is_not_clear_is_refused_in_one_line(api: Api, ours: House) 
 
 def test_a_bulk_that_is_none_is_not_found(api: Api, ours: House) -> None:
     person = api.person(ours.org_id)
-    ids = ("0", "-1", "999999", "9" * 30, "\u0663", "%00", "x")
+    ids = ("0", "-1", "999999", "9" * 30, "\u0663", "x")
     found = {one: person.get(f"/ops/jobs/dlq/bulks/{one}").status_code for one in ids}
     assert found == dict.fromkeys(ids, 404)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -118,7 +120,7 @@ def test_logs_name_the_route_and_hold_no_secret(api: Api, ours: House) -> None:
         person.post("/auth/dev/login", json={"email": "canary@example.org", "organization_name": "canary-org"})
         until(lambda: len(_answered(lines)) == 3)
     assert [(line["method"], line["route"], line["status"]) for line in _answered(lines)] == [
-        ("GET", "/ops/jobs/dlq", 422),
+        ("GET", "/ops/jobs/dlq", 401),
         ("POST", "/ops/jobs/{job_id}/discard", 200),
         ("POST", "/auth/dev/login", 200),
     ]
@@ -205,3 +207,127 @@ def test_more_requests_than_transactions_are_all_answered(database_url: str, mak
         with ThreadPoolExecutor(60) as pool:
             found = Counter(pool.map(lambda _: person.get("/ops/mailboxes/sync").status_code, range(240)))
     assert found == {200: 240}
+
+
+def test_bounds_of_the_head_are_told_before_anything_is_looked_up(api: Api) -> None:
+    client = api.client()
+    asked = {
+        "a long address": (414, client.get("/search", params={"q": "x" * 8_192})),
+        "many headers": (431, client.get("/healthz", headers={f"x-{number}": "1" for number in range(101)})),
+        "a NUL": (422, client.get("/search?q=%00")),
+        "a NUL in the path": (422, client.get("/tickets/%00/conversation")),
+        "packed": (415, client.post("/auth/dev/login", content=b"x", headers={"content-encoding": "br"})),
+    }
+    assert {name: answer.status_code for name, (_, answer) in asked.items()} == {
+        name: status for name, (status, _) in asked.items()
+    }
+    assert client.get("/healthz", headers={"content-encoding": "identity"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("desk.example.org", 200),
+        ("desk.example.org:8443", 200),
+        ("api.internal", 200),
+        ("127.0.0.1:9", 200),
+        ("[::1]", 200),
+        ("localhost", 200),
+        ("api", 200),
+        ("evil.example", 421),
+        ("desk.example.org.evil.example", 421),
+        ("evil.example:80@desk.example.org", 200),
+        ("[::1", 421),
+        ("", 421),
+    ],
+)
+def test_only_our_own_names_are_answered(named: Api, host: str, status: int) -> None:
+    assert named.client().get("/healthz", headers={"host": host}).status_code == status
+
+
+@pytest.fixture(scope="module")
+def named() -> Iterator[Api]:
+    settings = settings_for("postgresql://nowhere.invalid/none", public_url="http://desk.example.org")
+    with serving(settings.model_copy(update={"allowed_hosts": "api.internal, "})) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Api]:
+    """An API that waits a tenth of a second for a head."""
+    limits = Limits(head=timedelta(milliseconds=100), connections=5)
+    with serving(settings_for("postgresql://nowhere.invalid/none"), limits=limits) as running:
+        yield running
+
+
+def _connected(api: Api) -> socket.socket:
+    found = socket.create_connection(("127.0.0.1", int(api.base_url.rpartition(":")[2])), timeout=10)
+    found.settimeout(10)
+    return found
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_a_head_that_does_not_come_to_its_end_closes_the_connection(hasty: Api, said: bytes) -> None:
+    with _connected(hasty) as client:
+        client.sendall(said)
+        assert client.recv(1) == b""
+
+
+def test_a_body_that_nobody_waits_for_any_more_closes_the_connection(hasty: Api) -> None:
+    with _connected(hasty) as client:
+        client.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
+        answer = b""
+        while part := client.recv(65_536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 404")
+
+
+def test_a_connection_too_many_is_closed_and_the_others_go_on(hasty: Api) -> None:
+    kept = hasty.client()
+    assert kept.get("/healthz").status_code == 200
+    many = [_connected(hasty) for _ in range(8)]
+    ended = 0
+    for client in many:
+        with client:
+            try:
+                ended += client.recv(1) == b""
+            except ConnectionResetError:
+                ended += 1
+    assert ended == 8
+    assert kept.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "said", [b"\x16\x03\x01 no http\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n"]
+)
+def test_what_is_no_http_is_answered_like_everything_else(hasty: Api, said: bytes) -> None:
+    with _connected(hasty) as client:
+        client.sendall(said)
+        answer = b""
+        while part := client.recv(65_536):
+            answer += part
+    head, _, content = answer.decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400")
+    assert "x-frame-options: deny" in head.lower()
+    assert set(json.loads(content)) == {"detail", "code", "request_id"}
+
+
+def test_what_a_proxy_says_of_the_client_is_believed_of_our_own_proxies_only() -> None:
+    """Four tries of one client use its limit up; those of another, behind the same proxy, have their own."""
+    for trusted, expected in ((None, [403, 403, 429, 429]), ("127.0.0.1", [403, 403, 403, 403])):
+        settings = settings_for("postgresql://nowhere.invalid/none", trusted_proxies=trusted)
+        with serving(settings, limits=Limits(auth_per_minute=2)) as api:
+            client = api.client()
+            found = [
+                client.post("/auth/dev/login", headers={"x-forwarded-for": f"10.0.0.{number // 2}"}).status_code
+                for number in range(4)
+            ]
+        assert found == expected
+
+
+def test_nothing_is_said_to_other_origins(api: Api) -> None:
+    answer = api.client().options(
+        "/mailboxes", headers={"origin": "https://evil.example", "access-control-request-method": "GET"}
+    )
+    assert answer.status_code == 405
+    assert not [name for name in answer.headers if name.startswith("access-control")]

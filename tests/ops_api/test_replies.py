@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import pytest
 
 from models.enums import Provider
-from ops_api.access import Role
 from pipeline.commands.mailboxes import add_mailbox
 from tests import factories
 from tests.ops_api.serving import Api, House, Person, change, rows
@@ -176,7 +175,7 @@ def test_tickets_and_addresses_of_another_organization_do_not_exist(
 
 
 def test_viewers_read_and_agents_reply(api: Api, ours: House, ticket_id: UUID, identity_id: UUID) -> None:
-    viewer, agent = (api.person(ours.org_id, role) for role in (Role.VIEWER, Role.AGENT))
+    viewer, agent = (api.person(ours.org_id, role) for role in ("viewer", "agent"))
     assert reply(viewer, ticket_id, body(identity_id)).status_code == 403
     assert reply(agent, ticket_id, body(identity_id)).status_code == 202
     assert viewer.get("/outbound").status_code == viewer.get("/tickets/send-identities").status_code == 200

@@ -7,7 +7,6 @@ from uuid import uuid4
 import pytest
 
 from models.enums import Lane
-from ops_api.access import Role
 from pipeline.stages import reprocess
 from tests.factories import mail
 from tests.ops_api.serving import Api
@@ -78,7 +77,7 @@ def test_a_step_that_nobody_knows_and_a_foreign_mailbox_are_refused(api: Api, de
 
 
 def test_only_admins_may(api: Api, desk: World) -> None:
-    agent = api.person(desk.org_id, Role.AGENT)
+    agent = api.person(desk.org_id, "agent")
     assert agent.post("/ops/reprocessings", json={"kind": "parse"}).status_code == 403
     assert agent.post("/ops/messages/collisions/backfill").status_code == 403
 

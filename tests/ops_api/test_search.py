@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops_api.access import Role
 from pipeline.stages import index, parse
 from tests.factories import mail
 from tests.ops_api.serving import Api, House
@@ -25,8 +24,8 @@ def desk(api: Api) -> Iterator[World]:
     return world
 
 
-@pytest.mark.parametrize("role", Role)
-def test_everybody_who_reads_tickets_may_search(api: Api, desk: World, role: Role) -> None:
+@pytest.mark.parametrize("role", ["admin", "agent", "viewer"])
+def test_everybody_who_reads_tickets_may_search(api: Api, desk: World, role: str) -> None:
     answer = api.person(desk.org_id, role).get("/search", params={"q": "ladesaule from:customer.example"})
     assert answer.status_code == 200
     found = answer.json()

@@ -113,6 +113,12 @@ class MemoryBlobs:
             raise self.broken
         return {sha256: self.contents[kind, sha256] for sha256 in hashes if (kind, sha256) in self.contents}
 
+    def delete(self, kind: str, hashes: Sequence[str]) -> None:
+        if self.broken is not None:
+            raise self.broken
+        for sha256 in hashes:
+            self.contents.pop((kind, sha256), None)
+
 
 @dataclass
 class MemorySources:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from pipeline.core.handing_over import Finding, Handed, HandOver, Outgoing
-from pipeline.ports import MailboxRef, Sender
+from pipeline.ports import MailboxRef, Notice, Sender
 
 
 @dataclass
@@ -69,3 +69,20 @@ class MemorySenders:
 
     def close(self) -> None:
         self.by_mailbox.clear()
+
+
+@dataclass
+class MemoryNotifier:
+    """A relay for what is told to people; there is none until `is_ready`. Each of `answers` is given once."""
+
+    is_ready: bool = False
+    answers: list[Handed | Exception] = field(default_factory=list)
+    told: list[Notice] = field(default_factory=list)
+
+    def send(self, notice: Notice) -> Handed:
+        answer = self.answers.pop(0) if self.answers else Handed(HandOver.ACCEPTED)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer.how is HandOver.ACCEPTED:
+            self.told.append(notice)
+        return answer

@@ -22,6 +22,8 @@ from pipeline.runtime.errors import ParserDied, Permanent, Transient, UserError
 from pipeline.stage import Again, Stage, Work
 from pipeline.stages import parse, reprocess
 from tests.factories import NOON, mail
+from tests.stages.test_assignment import person
+from tests.stages.test_routing import queue
 from tests.stages.world import World
 
 _EVERYTHING = """
@@ -556,3 +558,30 @@ def test_each_sightings_recipient_comes_from_its_own_bytes(world: World) -> None
     assert set(differences(world, run_id)[str(message_id)].changes) == {"recipients"}
     apply(world, run_id)
     assert everything(world) == right
+
+
+def test_whom_the_rules_gave_a_ticket_follows_them_and_whom_a_person_chose_stays(world: World) -> None:
+    desk, other = queue(world, "desk"), queue(world, "other")
+    ann, bob, cy = person(world, "ann", desk), person(world, "bob", other), person(world, "cy")
+    rule(world, queue_id=desk, strategy="round_robin")
+    given, chosen = world.routed(mail("Charger one"), mail("Charger two"))
+    world.rows("UPDATE tickets SET assignee_user_id = :cy WHERE id = :id", cy=cy, id=ticket(world, chosen).id)
+    assert state(world, compared(world, kind=ReprocessKind.ROUTING)).changed == 0
+    world.rows("UPDATE routing_rules SET queue_id = :other", other=other)
+    run_id = compared(world, kind=ReprocessKind.ROUTING)
+    (found,) = differences(world, run_id).values()
+    assert found.changes == {"queue_id": [None, str(other)], "assignee_user_id": [str(ann), None]}
+    apply(world, run_id)
+    assert [ticket(world, one).assignee_user_id for one in (given, chosen)] == [bob, cy]
+    assert ticket(world, given).routing["assignment"]["candidates"][0]["person_id"] == str(bob)
+    assert state(world, compared(world, kind=ReprocessKind.ROUTING)).changed == 0
+
+
+def test_a_ticket_that_a_person_decided_on_only_gets_what_is_empty(world: World) -> None:
+    desk = queue(world, "desk")
+    (found,) = world.routed(mail("Charger"))
+    world.rows("UPDATE tickets SET decided_at = now()")
+    rule(world, queue_id=desk, set_priority="urgent", set_status="closed", add_tags=["x"])
+    apply(world, compared(world, kind=ReprocessKind.ROUTING))
+    now = ticket(world, found)
+    assert (now.priority, now.status, now.queue_id, now.tags) == ("normal", "new", desk, ["x"])

@@ -23,7 +23,7 @@ from pipeline.stages import dispatch, parse, routing, stitch, triage
 from tests import factories
 from tests.factories import NOON
 from tests.stages.fakes import MemoryBlobs, MemorySource, MemorySources, MortalParser
-from tests.stages.post import MemorySenders
+from tests.stages.post import MemoryNotifier, MemorySenders
 
 SECRETS = Secrets("a long secret key that only tests know")
 AnyStage = Stage[Any, Any]
@@ -53,7 +53,7 @@ class World:
     def __post_init__(self) -> None:
         """Insert the organization and the mailbox."""
         self.blobs, self.sources = MemoryBlobs(), MemorySources()
-        self.senders, self.parser = MemorySenders(), MortalParser()
+        self.senders, self.parser, self.notifier = MemorySenders(), MortalParser(), MemoryNotifier()
         self.ports = Ports(
             SystemClock(),
             self.blobs,
@@ -62,6 +62,7 @@ class World:
             self.senders,
             texts=DocumentTexts(),
             parser=self.parser,
+            notifier=self.notifier,
         )
         with self.db.begin() as connection:
             self.org_id = factories.organization(connection, policy=self.policy)

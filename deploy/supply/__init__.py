@@ -1,0 +1,1 @@
+"""What Fieldpost is made of: known vulnerabilities, the bill of materials, and licences."""

@@ -1,0 +1,66 @@
+"""JSON bodies: read as the standard library reads them, or refused for one of a few reasons."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops_api.json_bodies import read
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def _is_fit(value: object) -> bool:
+    said = json.dumps(value, ensure_ascii=False)
+    return "\\u0000" not in said and not any("\ud800" <= letter <= "\udfff" for letter in said)
+
+
+@given(_VALUES.filter(_is_fit), st.booleans())
+def test_what_is_fit_is_read_as_it_was_written(value: object, is_ascii: bool) -> None:
+    assert read(json.dumps(value, ensure_ascii=is_ascii).encode(), 64) == value
+
+
+_REFUSED = {
+    "a name twice": b'{"a": 1, "a": 2}',
+    "a name twice further in": b'[{"b": {"a": 1, "a": 1}}]',
+    "a name twice, spelled differently": rb'{"a": 1, "\u0061": 2}',
+    "no number": b'{"a": NaN}',
+    "no end": b"[Infinity]",
+    "too many digits": b"9" * 5_000,
+    "a NUL": rb'["\u0000"]',
+    "a NUL in a name": rb'{"\u0000": 1}',
+    "half a pair": rb'["\ud800"]',
+    "the other half": rb'{"a": ["x", "\uDFFF\ud800"]}',
+    "another encoding": '"é"'.encode("latin-1"),
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "a mark of byte order": b'\xef\xbb\xbf{"a": 1}',
+    "nothing": b"",
+    "a comma too much": b"[1,]",
+    "deep": b"[" * 65 + b"]" * 65,
+    "deep in objects": b'{"a":' * 65 + b"1" + b"}" * 65,
+    "deeper than the stack": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", _REFUSED)
+def test_what_two_readers_may_understand_differently_is_refused(name: str) -> None:
+    with pytest.raises(json.JSONDecodeError):
+        read(_REFUSED[name], 64)
+
+
+def test_depth_is_what_stands_inside_each_other() -> None:
+    assert read(b"[" * 64 + b"]" * 64, 64)
+    assert len(read(b"[" + b",".join([b"[]"] * 500) + b"]", 64)) == 500
+    brackets = json.dumps(["[" * 500, "{" * 500, '\\"[' * 100]).encode()
+    assert len(read(brackets, 2)) == 3
+
+
+def test_a_text_that_only_looks_like_a_nul_is_kept() -> None:
+    assert read(rb'["\\u0000", "\ud83d\ude00"]', 64) == ["\\u0000", "\U0001f600"]
