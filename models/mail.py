@@ -191,4 +191,6 @@ attachments = Table(
     Column("is_quarantined", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("message_id", "position"),
     ForeignKeyConstraint(["org_id", "kind", "sha256"], ["blobs.org_id", "blobs.kind", "blobs.sha256"]),
+    #: Whether a content is still of use: asked for each that is forgotten, also by the foreign key.
+    Index(None, "org_id", "sha256"),
 )

@@ -9,10 +9,11 @@ PostgreSQL calls no function on rows before it knows that they may be seen; what
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import DBAPIError
 
 #: One role for all databases of a server: it owns nothing, cannot log in, and is taken on by whoever serves requests.
 ROLE = "fieldpost_request"
@@ -90,13 +91,23 @@ def is_bound(connection: Connection) -> bool:
 
 @contextmanager
 def unbarred(connection: Connection) -> Iterator[None]:
-    """Let one query of a bound transaction use an index that the barrier forbids; it must name its organization."""
+    """Let one query of a bound transaction use an index that the barrier forbids; it must name its organization.
+
+    Whatever the query raises, the barrier stands again afterwards.
+    """
     if not is_bound(connection):
         yield
         return
     connection.execute(_TAKE, {"role": "none"})
     connection.execution_options(**{_BARRED: False})
-    yield
+    try:
+        yield
+    except BaseException:
+        # In a transaction that has failed nothing runs; going back to a savepoint then takes the role back, too.
+        with suppress(DBAPIError):
+            connection.execute(_TAKE, {"role": ROLE})
+        connection.execution_options(**{_BARRED: True})
+        raise
     connection.execute(_TAKE, {"role": ROLE})
     connection.execution_options(**{_BARRED: True})
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from ops_api.access import TABLE
+from ops_api.access_rows import TABLE
 from ops_api.shapes import COMMAND, ErrorAnswer, FieldProblem, Problem, Shape, shape_of
 from pipeline.runtime.db import is_passing
 from pipeline.runtime.errors import UserError

@@ -26,7 +26,7 @@ from ops_api.identifying import LOOKUPS, Identifier
 from ops_api.jwt_bearer import JwtBearers
 from ops_api.limits import Limits
 from ops_api.openid_door import SIGN_INS, OpenIdDoor
-from ops_api.password_door import WORKERS, PasswordDoor
+from ops_api.password_door import QUICK, WORKERS, PasswordDoor
 from ops_api.probes import LedgerCollector, Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
@@ -169,7 +169,7 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
     keys = Secrets.of(settings)
     csrf, cursors = CsrfTokens(keys), Cursors(keys)
     jwts = JwtBearers(settings, clock)
-    pool_size = TRANSACTIONS + QUESTIONS + LOOKUPS + SIGN_INS + WORKERS + RECORDERS
+    pool_size = TRANSACTIONS + QUESTIONS + LOOKUPS + SIGN_INS + WORKERS + QUICK + RECORDERS
     db = Database(settings.database_url, "api", pool_size=pool_size, statement_timeout=limits.statement)
     registry = CollectorRegistry()
     if settings.enable_prometheus_metrics:
@@ -193,7 +193,7 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
         registry=registry,
         push_door=PushDoor(settings, registry),
         providers=Providers(settings, keys, db),
-        password_door=PasswordDoor(settings, keys, db, clock),
+        password_door=PasswordDoor(settings, keys, db),
         reply_tokens=SignedReplyTokens(keys),
         raws=Raws(settings),
     )

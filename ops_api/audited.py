@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 from models.enums import AuditOutcome
 from ops_api.access import Access
 from ops_api.answers import CODES, Refusal, describe_for_log
+from ops_api.requests import SAFE_ID
 from pipeline.core.principals import Principal
 from pipeline.ports import Clock
 from pipeline.runtime import auditing
@@ -41,7 +42,6 @@ _WINDOW_SECONDS = 60.0
 _MOST_WINDOWS = 10_000
 #: Nobody is known yet, too much was asked, or it is nobody's doing: the log has these.
 _UNRECORDED = frozenset({401, 413, 429})
-_SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Begin = Callable[[], AbstractContextManager[Connection]]
@@ -195,7 +195,7 @@ def origin_of(request: Request) -> dict[str, str | None]:
 
 
 def _safe(said: str | None) -> str | None:
-    return said if said and _SAFE_ID.fullmatch(said) else None
+    return said if said and SAFE_ID.fullmatch(said) else None
 
 
 def _said(error: Exception, access: Access) -> tuple[int, str]:

@@ -118,6 +118,7 @@ def transaction(request: Request, services: Provided) -> Iterator[Connection]:
 
 
 Transaction = Annotated[Connection, Depends(transaction, scope="function", max_concurrency=TRANSACTIONS)]
+TicketName = Annotated[str, Path(max_length=64, description="The id or the code of a ticket.")]
 
 
 def own_mailbox(mailbox_id: UUID, session: SignedIn, connection: Transaction) -> UUID:
@@ -186,7 +187,7 @@ def own_bulk(
 
 
 def own_ticket(
-    ticket_id: Annotated[str, Path(max_length=64, description="The id or the code of a ticket.")],
+    ticket_id: TicketName,
     session: SignedIn,
     connection: Transaction,
 ) -> Head:

@@ -16,7 +16,7 @@ from pipeline.runtime.secrets import Secrets
 
 #: How long a link is good for (reliability, section 5: five minutes at most).
 LASTS = timedelta(minutes=5)
-#: An attachment may hold anything: no browser is to show it in our name, guess what it is, or run what is in it.
+#: A file may hold anything: no browser is to show it in our name, guess what it is, or run what is in it.
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",

@@ -12,7 +12,8 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.responses import Response
 
-from ops_api.access import TABLE, Access
+from ops_api.access import Access
+from ops_api.access_rows import TABLE
 from ops_api.actor_headers import missing_actor
 from ops_api.answers import Refusal
 from ops_api.audited import REFUSALS, Trail
@@ -136,8 +137,8 @@ def _check_origin(request: Request, services: Services) -> None:
     if origin is None:
         return
     asked = {request.headers.get("host", ""), urlsplit(services.settings.public_url or "").netloc}
-    found = urlsplit(origin)
-    if not found.netloc or _place(found.netloc, found.scheme) not in {_place(host, found.scheme) for host in asked}:
+    scheme, _, netloc = origin.partition("://")
+    if not netloc or _place(netloc, scheme) not in {_place(host, scheme) for host in asked}:
         raise Refusal(403, "the request comes from another site", code="foreign_origin")
 
 

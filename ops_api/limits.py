@@ -97,9 +97,13 @@ class RateLimit:
 
 
 def client_of(address: str | None) -> str:
-    """Return who an address stands for: an IPv6 client owns its whole /64."""
+    """Return who an address stands for: an IPv6 client owns its whole /64.
+
+    An IPv4 address within an IPv6 one, as two-way sockets write it, is an IPv4 client: else all of them were one.
+    """
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return "local"
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)

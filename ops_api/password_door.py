@@ -19,7 +19,6 @@ from ops_api.answers import Refusal
 from pipeline.adapters.clock import SystemClock
 from pipeline.commands.people_admin import Post
 from pipeline.core import passwords as rules
-from pipeline.ports import Clock
 from pipeline.runtime import resetting
 from pipeline.runtime.access_tokens import AccessTokens
 from pipeline.runtime.db import Database
@@ -32,6 +31,8 @@ from pipeline.runtime.settings import Settings
 
 #: Passwords that are looked at at once; each has a connection of its own, beside those of other requests.
 WORKERS = 2
+#: Those who show a token, at once: they wait for no hash, so that who guesses at passwords signs nobody out.
+QUICK = 2
 #: More than these wait for nothing: they would be answered when nobody waits any more.
 _MOST_WAITING = 40
 #: A wish for a new password is answered no sooner, whatever was done for it: the time tells nothing.
@@ -43,23 +44,21 @@ _Answer = TypeVar("_Answer")
 class PasswordDoor:
     """Signs people in by password, and keeps them signed in."""
 
-    def __init__(
-        self, settings: Settings, secrets: Secrets, db: Database, clock: Clock, passwords: Passwords | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, secrets: Secrets, db: Database, passwords: Passwords | None = None) -> None:
         """Prepare; nothing connects yet."""
         self._settings, self._secrets, self._db = settings, secrets, db
         self._passwords = passwords or Passwords()
         self._families = Families(secrets, AccessTokens(secrets, SystemClock()))
-        self._logins = PasswordLogins(db, self._passwords, self._families, clock)
+        self._logins = PasswordLogins(db, self._passwords, self._families, secrets)
         #: How people who are invited are told.
         self.post = Post(secrets, settings.public_url)
-        self._limiter = anyio.CapacityLimiter(WORKERS)
+        self._slow, self._quick = anyio.CapacityLimiter(WORKERS), anyio.CapacityLimiter(QUICK)
 
     async def login(
         self, identifier: str, password: str, org_id: UUID | None, origin: Mapping[str, str | None]
     ) -> Issued:
         """Sign somebody in. Raises `Refusal`: 401 in the same words for whatever is wrong, 423 locked."""
-        found = await self._run(lambda: self._logins.attempt(identifier, password, org_id, origin))
+        found = await _run(self._slow, lambda: self._logins.attempt(identifier, password, org_id, origin))
         if isinstance(found, Issued):
             return found
         if isinstance(found, Locked):
@@ -70,7 +69,7 @@ class PasswordDoor:
 
     async def refresh(self, token: str) -> Issued:
         """Rotate a refresh token. Raises `Refusal` (401); one that was used before ends its family."""
-        found = await self._run(lambda: self._rotate(token))
+        found = await _run(self._quick, lambda: self._rotate(token))
         if isinstance(found, Refused):
             if found.ended == REUSED:
                 get_logger().warning("refresh.reused", person=str(found.person_id), organization=str(found.org_id))
@@ -84,7 +83,7 @@ class PasswordDoor:
             with self._db.begin() as connection:
                 self._families.end(connection, token)
 
-        await self._run(end)
+        await _run(self._quick, end)
 
     async def forget(self, identifier: str) -> None:
         """Tell somebody how to set a new password, if there is somebody; the answer and its time do not say so."""
@@ -93,11 +92,11 @@ class PasswordDoor:
             with self._db.begin() as connection:
                 resetting.ask(connection, self._secrets, identifier, self._settings.public_url)
 
-        await asyncio.gather(self._run(ask), asyncio.sleep(ASK_TAKES.total_seconds()))
+        await asyncio.gather(_run(self._quick, ask), asyncio.sleep(ASK_TAKES.total_seconds()))
 
     async def reset(self, token: str, password: str) -> None:
         """Set a new password. Raises `Refusal`: 401 for a token that sets none, 422 for a password that is too weak."""
-        await self._run(lambda: self._reset(token, password))
+        await _run(self._slow, lambda: self._reset(token, password))
 
     def _rotate(self, token: str) -> Issued | Refused:
         with self._db.begin() as connection:
@@ -116,10 +115,11 @@ class PasswordDoor:
             if resetting.use(connection, token, hashed) is None:
                 raise _bad_reset_token()
 
-    async def _run(self, function: Callable[[], _Answer]) -> _Answer:
-        if self._limiter.statistics().tasks_waiting >= _MOST_WAITING:
-            raise Refusal(503, "too many people sign in at once; try again", headers={"Retry-After": "2"})
-        return await anyio.to_thread.run_sync(function, limiter=self._limiter)
+
+async def _run(limiter: anyio.CapacityLimiter, function: Callable[[], _Answer]) -> _Answer:
+    if limiter.statistics().tasks_waiting >= _MOST_WAITING:
+        raise Refusal(503, "too many people sign in at once; try again", headers={"Retry-After": "2"})
+    return await anyio.to_thread.run_sync(function, limiter=limiter)
 
 
 def _note(found: Wrong) -> None:

@@ -22,7 +22,7 @@ from ops_api.rate_limits import Verdict
 from pipeline.ports import Clock
 from pipeline.runtime.logs import get_logger
 
-_SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -102,7 +102,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
         self._given = given = Headers(scope=scope)
         asked = given.get("x-request-id", "")
-        self.request_id = asked if _SAFE_ID.fullmatch(asked) else uuid4().hex
+        self.request_id = asked if SAFE_ID.fullmatch(asked) else uuid4().hex
         self.declared_size = _size(given.get("content-length"))
         self.scope, self.status = scope, 499
         self._receive, self._send, self._headers = receive, send, headers

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.enums import AssignmentStrategy, Direction, TicketPriority, TicketStatus
 from pipeline.commands import routing_rules as commands
+from pipeline.commands.desk_arguments import Status
 from pipeline.runtime import deciding
 
-#: What a rule may set: tickets merge by themselves only.
-Status = Literal["new", "open", "pending", "resolved", "closed", "spam"]
 Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=50)]], Field(max_length=20)]
 _COLUMNS: Mapping[str, str] = {
     "action_assign_queue_id": "queue_id",

@@ -1,6 +1,6 @@
 """The executor: takes every command through the same checks, in one order and one transaction.
 
-Permission, idempotency key, lock, scope, version, state, gates, effect, audit row, transition rows, next jobs. A
+Permission, idempotency key, lock, scope, version, state, gates, effect, next jobs, audit row, transition rows. A
 refusal changes nothing, keeps no key, and is recorded by a transaction of its own.
 """
 
@@ -75,11 +75,12 @@ def execute(connection: Connection, command: Command[Arguments, Subject], ask: A
     locked = _lock(connection, command, ask)
     _check(command, ask, locked)
     effect = command.effect(connection, ask, locked.subject)
-    _record(connection, command, ask, locked, effect)
+    # Before the audit row: whoever has an equal job at hand may wait for the trail, which is locked from there on.
     lines = ledger.put(connection, list(effect.jobs)) if effect.jobs else set()
     if ask.key is not None:
         kept = Stored(effect.status, {"body": effect.body, "version": effect.version})
         idempotency.keep(connection, ask.key, kept)
+    _record(connection, command, ask, locked, effect)
     return Answer(effect.status, dict(effect.body), effect.version, frozenset(lines))
 
 

@@ -40,7 +40,7 @@ _FIND = f"""
                ts_filter(document, '{{{{b}}}}') @@ to_tsquery('simple', :any) AS in_people,
                ts_filter(document, '{{{{c}}}}') @@ to_tsquery('simple', :any) AS in_body,
                ts_filter(document, '{{{{d}}}}') @@ to_tsquery('simple', :any) AS in_files,
-               count(*) OVER () AS total, (SELECT count(*) FROM newest) > {MOST_RANKED} AS is_capped
+               count(*) OVER () AS total, (SELECT count(*) FROM newest) > :most AS is_capped
           FROM reached
     ), page AS (
         SELECT * FROM ranked

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from models import schema
+from models import row_security, schema
 from models.enums import BlobKind
 from models.queries import queue
 from models.queries.summary import database_time
@@ -71,6 +71,16 @@ def _migrations(runtime: Runtime) -> Iterator[Check]:
         yield Check("migrations", Grade.WARN, text[:300], "somebody changed the tables by hand: change them back")
     else:
         yield Check("migrations", Grade.OK, f"at {current}, nothing differs")
+
+
+def _barrier(runtime: Runtime) -> Iterator[Check]:
+    with runtime.db.begin() as connection:
+        is_up = row_security.is_ready(connection)
+    if is_up:
+        yield Check("row security", Grade.OK, "requests see the rows of their own organization alone")
+        return
+    advice = f"give the database user CREATEROLE, or GRANT {row_security.ROLE} to it, then run `fieldpost migrate`"
+    yield Check("row security", Grade.WARN, "the barrier between organizations is not up", advice)
 
 
 def _clock(runtime: Runtime) -> Iterator[Check]:
@@ -169,5 +179,5 @@ def _workers(runtime: Runtime) -> Iterator[Check]:
 
 #: What can be asked of a database that answers; what stands still is told after it (`doctor_silence`).
 RUNTIME_CHECKS: Sequence[Callable[[Runtime], Iterator[Check]]] = (
-    _migrations, _keys, _clock, _broker, _blobs, _disk, _workers
+    _migrations, _barrier, _keys, _clock, _broker, _blobs, _disk, _workers
 )  # fmt: skip

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from models.permissions import Permission
 from models.queries import queue
 from ops_api.cli.bells import ring
 from ops_api.cli.options import AsJson, Data, Organization, Yes
 from ops_api.cli.output import print_json, print_table, remark
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor, leave_row
 from ops_api.cli.session import begin, open_runtime, warn_without_workers
 from ops_api.wording import clock
 from pipeline.commands import erasing
@@ -49,9 +50,8 @@ def address(
     with open_runtime(settings, where, start=True) as runtime:
         with runtime.db.begin() as connection:
             org_id = find_organization(connection, org)
-            erasure_id, is_new, lines = erasing.erase_address(
-                connection, org_id, said, actor=f"cli:{operator()}", reason=reason
-            )
+            erasure_id, is_new, lines = erasing.erase_address(connection, org_id, said, actor=actor(), reason=reason)
+            leave_row(connection, org_id, Permission.ERASE, "erasure", erasure_id)
             workers = queue.live_workers(connection)
         ring(runtime.settings, lines)
         warn_without_workers(len(workers))

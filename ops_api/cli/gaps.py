@@ -13,7 +13,7 @@ from models.queries.comparisons import Gap
 from ops_api.cli.bells import RECONCILE, ring
 from ops_api.cli.options import AsJson, Data, Mailbox
 from ops_api.cli.output import print_json, print_table, remark
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor
 from ops_api.cli.session import begin, open_runtime, warn_without_workers
 from ops_api.wording import clock, counted
 from pipeline.commands.mailboxes import find_mailbox
@@ -44,7 +44,7 @@ def gaps(
     with open_runtime(settings, where) as runtime:
         with runtime.db.begin() as connection:
             mailbox_id = find_mailbox(connection, mailbox)
-            filling = fill_gaps(connection, mailbox_id, f"cli:{operator()}") if fill else 0
+            filling = fill_gaps(connection, mailbox_id, actor()) if fill else 0
             found = comparisons.gaps(connection, mailbox_id)
             workers = queue.live_workers(connection)
         if filling:

@@ -21,7 +21,7 @@ class Entry:
     panel: str
 
 
-_RUN, _MAIL, _LOOK, _REPAIR = "Run", "Mail", "Look", "Repair"
+_RUN, _MAIL, _DESK, _PEOPLE, _LOOK, _REPAIR = "Run", "Mail", "Desk", "People", "Look", "Repair"
 
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
@@ -37,29 +37,29 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "reconcile": Entry("reconcile", "Compare a mailbox with its provider, and correct what differs.", _MAIL),
         "gaps": Entry("gaps", "List what is, or may be, missing of a mailbox; --fill fetches it.", _MAIL),
         "quota": Entry("quota", "Show and set what a provider's projects may spend.", _MAIL),
-        "reply": Entry("reply", "Answer a ticket by mail.", _MAIL),
+        "reply": Entry("reply", "Answer a ticket by mail.", _DESK),
         "identity": Entry("identity", "See and set the addresses that are written from.", _MAIL),
         "outbound": Entry("outbound", "Look at mail that is sent; decide what got stuck.", _REPAIR),
-        "policy": Entry("policy", "See and set how an organization scores, stitches and answers.", _MAIL),
-        "people": Entry("people", "Add, list and disable people; set roles and passwords; make reset links.", _MAIL),
-        "token": Entry("token", "Make, list and revoke tokens for scripts that call the API.", _MAIL),
+        "policy": Entry("policy", "See and set how an organization scores, stitches, answers and forgets.", _MAIL),
+        "people": Entry("people", "Add, list and disable people; set roles and passwords; make reset links.", _PEOPLE),
+        "token": Entry("token", "Make, list and revoke tokens for scripts that call the API.", _PEOPLE),
         "export": Entry("export", "Write out tickets, messages or work orders, one JSON object per line.", _MAIL),
-        "search": Entry("search", "Find messages by their words, people, dates and attachments.", _LOOK),
+        "search": Entry("search", "Find messages by their words, people, dates and attachments.", _DESK),
         "status": Entry("status", "Show how mailboxes stand, how fast they go, and why they wait.", _LOOK),
         "audit": Entry("audit", "Compare every id at the provider with the ledger.", _LOOK),
         "labels": Entry("labels", "Compare the provider's count of messages per label with the ledger's.", _LOOK),
         "parse": Entry("parse", "Show what is understood of mail in files; stores nothing.", _LOOK),
         "raw": Entry("raw", "Write out the bytes of a message as its mailbox holds them.", _LOOK),
-        "trail": Entry("trail", "See who did what; prove that nothing of it was changed; write it out.", _LOOK),
-        "ticket": Entry("ticket", "List tickets; see why messages stand in one; merge, split, undo.", _REPAIR),
-        "routing": Entry("routing", "See rules and why a ticket was routed so; try rules on past mail.", _LOOK),
+        "trail": Entry("trail", "See who did what; prove that nothing of it was changed; write it out.", _PEOPLE),
+        "ticket": Entry("ticket", "List tickets; see why messages stand in one; merge, split, undo.", _DESK),
+        "routing": Entry("routing", "See rules and why a ticket was routed so; try rules on past mail.", _DESK),
         "reprocess": Entry("reprocess", "Do a step again with what is stored: compare in shadow, then apply.", _REPAIR),
         "collisions": Entry("collisions", "List messages that look alike and were kept apart; mark old ones.", _REPAIR),
         "keys": Entry("keys", "See and replace the secret key that mailboxes' credentials are sealed with.", _REPAIR),
-        "sla": Entry("sla", "See service levels and a ticket's clocks; compute clocks anew.", _LOOK),
+        "sla": Entry("sla", "See service levels and a ticket's clocks; compute clocks anew.", _DESK),
         "quarantine": Entry("quarantine", "Look at mail that was set aside as a loop, and release it.", _REPAIR),
         "dlq": Entry("dlq", "Look at dead letters, replay or discard them.", _REPAIR),
-        "erase": Entry("erase", "Forget the mail of an address, for good; see what was forgotten.", _REPAIR),
+        "erase": Entry("erase", "Forget the mail of an address, for good; see what was forgotten.", _PEOPLE),
         "backup": Entry("backup", "Copy everything to another disk while it runs; --follow goes on.", _RUN),
         "restore": Entry("restore", "Restore a backup onto an empty machine, so that nothing happens twice.", _RUN),
         "doctor": Entry("doctor", "Check settings, connections, tables, clocks and disk; say what to do.", _REPAIR),

@@ -15,7 +15,7 @@ from ops_api.cli.bells import HISTORY, ring
 from ops_api.cli.mailbox_imap import add_imap
 from ops_api.cli.options import AsJson, Data, Mailbox
 from ops_api.cli.output import ago, print_json, print_table
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor
 from ops_api.cli.session import Runtime, begin, open_runtime, warn_without_workers
 from ops_api.wording import clock
 from pipeline.adapters import gmail_credentials
@@ -119,7 +119,7 @@ def pause(
     settings, where = begin("mailbox", data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         mailbox_id = find_mailbox(connection, mailbox)
-        until = pause_mailbox(connection, mailbox_id, timedelta(minutes=minutes), reason, f"cli:{operator()}")
+        until = pause_mailbox(connection, mailbox_id, timedelta(minutes=minutes), reason, actor())
     if as_json:
         print_json({"mailbox_id": str(mailbox_id), "paused": True, "paused_until": until})
     else:

@@ -24,6 +24,9 @@ AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="End with one JSON value on stdout; everything else goes to stderr.")
 ]
 Mailbox: TypeAlias = Annotated[str, typer.Argument(metavar="MAILBOX", help="Its address or id.", show_default=False)]
+Ticket: TypeAlias = Annotated[
+    str, typer.Argument(metavar="TICKET", help="Its code (tkt-...) or id.", show_default=False)
+]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Organization: TypeAlias = Annotated[
     str | None,

@@ -11,7 +11,7 @@ import typer
 from models.queries import people
 from ops_api.cli.options import AsJson, Data, Organization
 from ops_api.cli.output import print_json, print_table, remark
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor
 from ops_api.cli.session import begin, open_runtime
 from pipeline.commands import people_admin, people_desk
 from pipeline.commands.granting import OPERATOR
@@ -31,10 +31,6 @@ Person: TypeAlias = Annotated[
 ]
 #: A page of the list; nobody reads more at a terminal, and --json asks for the next.
 _PAGE = 200
-
-
-def _actor() -> str:
-    return f"cli:{operator()}"
 
 
 @app.command()
@@ -66,7 +62,7 @@ def add(
         post = Post(Secrets.of(runtime.settings), runtime.settings.public_url) if invite else None
         who = Newcomer(email, phone, name, role)
         member = people_admin.invite(connection, org_id, OPERATOR, who, post)
-        people_desk.record(connection, member.person_id, "people.add", _actor(), org_id)
+        people_desk.record(connection, member.person_id, "people.add", actor(), org_id)
     if as_json:
         print_json(asdict(member))
         return
@@ -148,7 +144,7 @@ def set_password(
     hashed = Passwords().hashed(password)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         found = people_desk.find_person(connection, person)
-        people_desk.set_password(connection, found, password, hashed, actor=_actor())
+        people_desk.set_password(connection, found, password, hashed, actor=actor())
     if as_json:
         print_json({"id": found.id, "is_set": True})
     else:
@@ -166,7 +162,7 @@ def reset_link(person: Person, data: Data = None, as_json: AsJson = False) -> No
     settings, where = begin("people", data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         found = people_desk.find_person(connection, person)
-        token = people_desk.reset_token(connection, found, actor=_actor())
+        token = people_desk.reset_token(connection, found, actor=actor())
         address = link(runtime.settings.public_url, token)
     if as_json:
         print_json({"id": found.id, "token": token, "link": address, "seconds": RESET_VALID.total_seconds()})
@@ -194,7 +190,7 @@ def role(
         org_id = find_organization(connection, org)
         found = people_desk.find_person(connection, person)
         member = people_admin.change(connection, org_id, OPERATOR, found.id, {"role": code})
-        people_desk.record(connection, found.id, "people.change", _actor(), org_id)
+        people_desk.record(connection, found.id, "people.change", actor(), org_id)
     if as_json:
         print_json(asdict(member))
     else:
@@ -206,12 +202,12 @@ def _switch(person: str, org: str | None, data: Data, *, is_active: bool, as_jso
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         found = people_desk.find_person(connection, person)
         if org is None:
-            people_desk.set_active(connection, found, is_active=is_active, actor=_actor())
+            people_desk.set_active(connection, found, is_active=is_active, actor=actor())
         else:
             org_id = find_organization(connection, org)
             people_admin.change(connection, org_id, OPERATOR, found.id, {"is_active": is_active})
             action = "people.enable" if is_active else "people.disable"
-            people_desk.record(connection, found.id, action, _actor(), org_id)
+            people_desk.record(connection, found.id, action, actor(), org_id)
     if as_json:
         print_json({"id": found.id, "is_active": is_active})
     else:

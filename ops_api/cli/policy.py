@@ -9,7 +9,7 @@ import typer
 
 from ops_api.cli.options import AsJson, Data
 from ops_api.cli.output import line_of, print_json, print_table
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor
 from ops_api.cli.session import begin, open_runtime
 from pipeline.commands.mailboxes import find_organization
 from pipeline.commands.policy import change_policy, policy_settings
@@ -17,7 +17,9 @@ from pipeline.core.policies import SETTINGS
 from pipeline.runtime.errors import UserError
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="See and set how an organization scores, stitches and answers."
+    add_completion=False,
+    no_args_is_help=True,
+    help="See and set how an organization scores, stitches, answers and forgets.",
 )
 
 Organization: TypeAlias = Annotated[
@@ -58,7 +60,7 @@ def set_values(
     changes = dict(map(_pair, values))
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         org_id = find_organization(connection, org)
-        found = change_policy(connection, org_id, changes, actor=f"cli:{operator()}")
+        found = change_policy(connection, org_id, changes, actor=actor())
     _tell(found, as_json=as_json)
 
 

@@ -18,7 +18,7 @@ from models.queries.summary import database_time
 from ops_api.cli.bells import ring
 from ops_api.cli.options import LARGEST_ID, AsJson, Data
 from ops_api.cli.output import ago, line_of, print_fields, print_json, print_table, remark, to_stdout
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor
 from ops_api.cli.session import begin, open_runtime, warn_without_workers
 from ops_api.wording import clock
 from pipeline.commands import quarantine as commands
@@ -123,7 +123,7 @@ def release(
         raise UserError("say why with --reason: it is kept with the message")
     with open_runtime(settings, where) as runtime:
         with runtime.db.begin() as connection:
-            done = commands.release(connection, ids, org_id=None, actor=f"cli:{operator()}", reason=reason.strip())
+            done = commands.release(connection, ids, org_id=None, actor=actor(), reason=reason.strip())
             workers = queue.live_workers(connection)
         ring(runtime.settings, done.lines)
     if done.quarantine_ids:

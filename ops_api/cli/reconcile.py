@@ -15,7 +15,7 @@ from models.queries.comparisons import Reconcile
 from ops_api.cli.bells import RECONCILE, ring
 from ops_api.cli.options import AsJson, Data, Mailbox
 from ops_api.cli.output import print_fields, print_json, remark, span
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor
 from ops_api.cli.roles import workers_for
 from ops_api.cli.session import Runtime, begin, open_runtime, warn_without_workers
 from ops_api.cli.status import compared_as_json
@@ -63,7 +63,7 @@ def reconcile(
 
 def _ask(runtime: Runtime, mailbox_id: UUID, scope: ReconcileScope) -> UUID:
     with runtime.db.begin() as connection:
-        found = request_reconcile(connection, mailbox_id, scope, f"cli:{operator()}")
+        found = request_reconcile(connection, mailbox_id, scope, actor())
     ring(runtime.settings, [RECONCILE])
     return found
 

@@ -21,7 +21,7 @@ from models.queries.reprocessing import Difference, Reprocessing
 from ops_api.cli.bells import ring
 from ops_api.cli.options import LARGEST_ID, AsJson, Data, Organization
 from ops_api.cli.output import line_of, print_fields, print_json, print_table, remark
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor
 from ops_api.cli.roles import Crew, workers_for
 from ops_api.cli.session import Runtime, begin, open_runtime, warn_without_workers
 from ops_api.cli.waiting import POLL, patiently
@@ -71,7 +71,7 @@ def start(
 
     def ask(connection: Connection) -> int:
         org_id, mailbox_id = _scope(connection, mailbox, org)
-        return commands.start(connection, org_id, mailbox_id, kind, f"cli:{operator()}")
+        return commands.start(connection, org_id, mailbox_id, kind, actor())
 
     _run(data, ask, wait=wait, as_json=as_json)
 
@@ -143,7 +143,7 @@ def apply(run_id: Id, org: Organization = None, wait: Wait = False, data: Data =
     """
 
     def ask(connection: Connection) -> int:
-        commands.apply(connection, find_organization(connection, org), run_id, f"cli:{operator()}")
+        commands.apply(connection, find_organization(connection, org), run_id, actor())
         return run_id
 
     _run(data, ask, wait=wait, as_json=as_json)

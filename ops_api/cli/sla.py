@@ -11,11 +11,13 @@ from uuid import UUID
 
 import typer
 
+from models.permissions import Permission
 from models.queries import clocks as queries
 from models.queries import conversations
 from models.queries.clocks import CalendarRow, PolicyRow
-from ops_api.cli.options import AsJson, Data, Organization
+from ops_api.cli.options import AsJson, Data, Organization, Ticket
 from ops_api.cli.output import print_fields, print_json, print_table, span
+from ops_api.cli.person import leave_row
 from ops_api.cli.session import Runtime, begin, open_runtime
 from ops_api.sla_answers import TicketLevels
 from ops_api.wording import clock, counted
@@ -30,7 +32,6 @@ from pipeline.runtime.errors import UserError
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="See service levels; compute clocks anew.")
 
 _LARGEST_FEED = 4_000_000
-Ticket = Annotated[str, typer.Argument(metavar="TICKET", help="Its code (tkt-...) or id.", show_default=False)]
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -95,6 +96,7 @@ def holidays(
         if found is None:
             raise UserError(f"there is no calendar {calendar!r}; see `fieldpost sla calendars`")
         commands.add_holidays(connection, org_id, found.id, days)
+        leave_row(connection, org_id, Permission.SLA_CHANGE, "calendar", found.id)
         there = queries.holidays(connection, org_id, found.id)
     if as_json:
         print_json({"calendar": calendar, "read": len(days), "holidays": len(there)})

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from models.queries import conversations
 from models.queries.conversations import Conversation, Head
-from ops_api.cli.options import LARGEST_ID, AsJson, Data
+from ops_api.cli.options import LARGEST_ID, AsJson, Data, Ticket
 from ops_api.cli.output import print_fields, print_json, print_table, remark
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor
 from ops_api.cli.session import begin, open_runtime
 from ops_api.cli.ticket_list import list_tickets
 from ops_api.wording import clock, counted
@@ -25,7 +25,6 @@ from pipeline.runtime.errors import UserError
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command("list")(list_tickets)
 
-Ticket = Annotated[str, typer.Argument(metavar="TICKET", help="Its code (tkt-...) or id.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept with it.", show_default=False)]
 
 
@@ -68,7 +67,7 @@ def merge(
     with _connected("ticket", data) as connection:
         head = _head(connection, into)
         first, *rest = regrouping.find_tickets(connection, head.org_id, [into, *others])
-        done = regrouping.merge_tickets(connection, head.org_id, first, rest, actor=_actor(), reason=reason)
+        done = regrouping.merge_tickets(connection, head.org_id, first, rest, actor=actor(), reason=reason)
     _tell(as_json, {"regrouping_id": done, "ticket": first.code}, f"merged into {first.code}", done)
 
 
@@ -92,7 +91,7 @@ def split(
     with _connected("ticket", data) as connection:
         head = _head(connection, ticket)
         (found,) = regrouping.find_tickets(connection, head.org_id, [ticket])
-        done = regrouping.split_ticket(connection, head.org_id, found, messages, actor=_actor(), reason=reason)
+        done = regrouping.split_ticket(connection, head.org_id, found, messages, actor=actor(), reason=reason)
     _tell(
         as_json,
         {"regrouping_id": done.regrouping_id, "ticket": done.code, "ticket_id": str(done.ticket_id)},
@@ -122,7 +121,7 @@ def undo(
     with _connected("ticket", data) as connection:
         head = _head(connection, ticket)
         regrouping.check_part(connection, head.ticket_id, number)
-        done = regrouping.undo_regrouping(connection, head.org_id, number, actor=_actor())
+        done = regrouping.undo_regrouping(connection, head.org_id, number, actor=actor())
     if as_json:
         print_json({"regrouping_id": number, "kind": done.kind, "messages_replaced": done.replaced})
     else:
@@ -134,10 +133,6 @@ def _connected(process: str, data: Path | None) -> Iterator[Connection]:
     settings, where = begin(process, data)
     with open_runtime(settings, where) as runtime, runtime.db.begin() as connection:
         yield connection
-
-
-def _actor() -> str:
-    return f"cli:{operator()}"
 
 
 def _head(connection: Connection, name: str) -> Head:

@@ -7,9 +7,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from models.permissions import Permission
 from ops_api.cli.options import AsJson, Data, Organization
 from ops_api.cli.output import print_json, print_table, remark
-from ops_api.cli.person import operator
+from ops_api.cli.person import actor, leave_row
 from ops_api.cli.session import begin, open_runtime
 from pipeline.commands.api_tokens import LONGEST, SHORTEST, issue
 from pipeline.commands.granting import OPERATOR
@@ -46,6 +47,7 @@ def create(
         org_id = find_organization(connection, org)
         person_id = find_person(connection, person)
         issued = issue(connection, org_id, OPERATOR, person_id, name=name, role=role, days=days)
+        leave_row(connection, org_id, Permission.TOKENS_CHANGE, "api_token", issued.token_id)
     if as_json:
         print_json(asdict(issued))
         return
@@ -89,5 +91,6 @@ def revoke(name: TokenName, org: Organization = None, data: Data = None) -> None
         token_id = api_tokens.find(connection, org_id, name)
         if token_id is None:
             raise UserError(f"there is no token {name!r}, or it was revoked before; see `fieldpost token list`")
-        api_tokens.revoke(connection, org_id, token_id, by=operator())
+        api_tokens.revoke(connection, org_id, token_id, by=actor())
+        leave_row(connection, org_id, Permission.TOKENS_CHANGE, "api_token", token_id)
     print(f"{name} is revoked")

@@ -14,6 +14,7 @@ from models.permissions import Permission
 from models.queries import overview
 from ops_api import sessions
 from ops_api.answers import Refusal
+from ops_api.audited import origin_of
 from ops_api.dependencies import Provided, Services, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 from ops_api.hosts import is_unforgeable
@@ -130,7 +131,8 @@ def switch_org(
     connection: Transaction,
 ) -> LoggedIn:
     """Go on in another organization that one is a member of: this session ends, and a new one begins there."""
-    begun, principal = signing_in.switch(connection, session, asked.organization_id)
+    begun, principal = signing_in.switch(connection, session, asked.organization_id, origin_of(request))
+    request.state.trail.is_written = True
     name = overview.organization_name(connection, asked.organization_id) or ""
     token = sessions.let_in(request, response, services.settings, services.csrf, begun)
     return LoggedIn(**_me(principal, name).model_dump(), csrf_token=token)

@@ -9,10 +9,7 @@ from fastapi import APIRouter, Response
 
 from models.queries import clocks as queries
 from ops_api.answers import Refusal
-from ops_api.dependencies import SignedIn, Transaction
-from ops_api.guard import GuardedRoute
-from ops_api.routes.sla import CONFLICTS, conflicts
-from ops_api.sla_answers import (
+from ops_api.calendar_answers import (
     CalendarAnswer,
     CalendarAnswers,
     CalendarChange,
@@ -21,6 +18,9 @@ from ops_api.sla_answers import (
     HolidayAnswers,
     HolidaysRequest,
 )
+from ops_api.dependencies import SignedIn, Transaction
+from ops_api.guard import GuardedRoute
+from ops_api.routes.sla import CONFLICTS, conflicts
 from ops_api.versions import Seen, etag
 from pipeline.commands import calendars as commands
 

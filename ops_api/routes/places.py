@@ -10,11 +10,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from models.enums import Reach
 from models.queries import people
 from ops_api.dependencies import Provided, SignedIn, Transaction
 from ops_api.grants import RESPONSES, in_words
 from ops_api.guard import GuardedRoute
 from pipeline.commands import places
+from pipeline.core.principals import Scope
 
 router = APIRouter(route_class=GuardedRoute, tags=["people"])
 
@@ -111,7 +113,7 @@ def list_accounts(
     """List the accounts within reach."""
     filters = {"q": q, "list": "accounts", "org": session.org_id}
     found = people.accounts(
-        connection, session.org_id, only=session.scope.account_ids, at=session.scope.site_ids,
+        connection, session.org_id, only=_accounts_within(session.scope), at=session.scope.site_ids,
         after=_after(services, cursor, filters), words=q, limit=limit + 1,
     )  # fmt: skip
     items = [AccountAnswer.model_validate(one) for one in found[:limit]]
@@ -148,7 +150,7 @@ def list_sites(
 ) -> Sites:
     """List the sites within reach."""
     filters = {"q": q, "account_id": account_id, "list": "sites", "org": session.org_id}
-    within = session.scope.account_ids
+    within = _accounts_within(session.scope)
     if account_id is not None:
         within = frozenset({account_id}) if within is None else within & {account_id}
     found = people.sites(
@@ -174,6 +176,12 @@ def change_site(site_id: UUID, asked: SiteChange, session: SignedIn, connection:
     fields = asked.model_dump(exclude_unset=True)
     with in_words():
         return SiteAnswer.model_validate(places.change_site(connection, session.org_id, site_id, fields))
+
+
+def _accounts_within(scope: Scope) -> frozenset[UUID] | None:
+    """Return the accounts that a reach has, None for all; a team's, or one's own, is of tickets and of no place."""
+    is_of_tickets = scope.reach in {Reach.TEAM, Reach.OWN} and scope.account_ids is None and scope.site_ids is None
+    return frozenset() if is_of_tickets else scope.account_ids
 
 
 def _after(services: Provided, cursor: str | None, filters: Mapping[str, object]) -> UUID | None:

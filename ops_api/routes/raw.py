@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from models.queries import raw as queries
 from ops_api.answers import Refusal
 from ops_api.dependencies import Provided, SignedIn
+from ops_api.downloads import SAFE_HEADERS
 from ops_api.guard import GuardedRoute
 from ops_api.raws import READS
 from pipeline.runtime.logs import get_logger
@@ -24,12 +25,6 @@ _CHUNK = 65_536
 _LARGEST_ID = 2**63 - 1
 #: How long a client may take to begin, and then for each chunk on average: who is slower holds up everybody else.
 _PATIENCE, _PER_CHUNK = timedelta(seconds=30), timedelta(seconds=1)
-#: A mail may hold anything: no browser is to show it, guess what it is, or run what is in it.
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
-    "Cache-Control": "private, no-store",
-}
 
 OccurrenceId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="The id of an occurrence.")]
 
@@ -76,7 +71,7 @@ class Download(StreamingResponse):
 )
 async def occurrence_raw(occurrence_id: OccurrenceId, content: OwnRaw) -> Download:
     """Return the raw bytes of an occurrence as a file to keep, exactly as its mailbox holds them."""
-    headers = _HEADERS | {
+    headers = SAFE_HEADERS | {
         "Content-Disposition": f'attachment; filename="occurrence-{occurrence_id}.eml"',
         "Content-Length": str(len(content)),
     }

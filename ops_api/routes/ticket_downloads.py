@@ -17,7 +17,7 @@ from models.permissions import Permission
 from models.queries import conversations, ticket_detail
 from models.queries.ticket_detail import Attachment
 from ops_api.answers import Refusal
-from ops_api.dependencies import Provided, SignedIn
+from ops_api.dependencies import Provided, SignedIn, TicketName
 from ops_api.downloads import LASTS, SAFE_HEADERS, Link, headers_of, path_of
 from ops_api.guard import GuardedRoute
 from ops_api.raws import READS
@@ -27,7 +27,6 @@ from pipeline.runtime import identity
 
 router = APIRouter(route_class=GuardedRoute, tags=["tickets"])
 
-TicketName = Annotated[str, Path(max_length=64, description="The id or the code of a ticket.")]
 AttachmentId = Annotated[int, Path(ge=1, lt=2**63)]
 _BYTES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The bytes, as a file.", "content": {"application/octet-stream": {}}},
@@ -80,7 +79,9 @@ def signed_attachment(
     """Return the attachment that a link is for, as long as its person may still read the ticket. 403 otherwise."""
     link = services.links.read(token)
     asking: Principal | None = request.state.principal
-    if link is None or (asking is not None and asking.person_id != link.person_id):
+    path = path_of(ticket_id, attachment_id)
+    # Its path first: else whoever was handed a link could ask by it what else there is.
+    if link is None or link.path != path or (asking is not None and asking.person_id != link.person_id):
         raise _not_good()
     with services.db.begin() as connection:
         services.barrier.bind(connection, link.org_id)
@@ -88,7 +89,7 @@ def signed_attachment(
         if person is None or not person.may(Permission.TICKETS_READ):
             raise _not_good()
         _, found = _find(connection, person, str(ticket_id), attachment_id)
-    if not link.fits(path_of(ticket_id, attachment_id), found):
+    if not link.fits(path, found):
         raise _not_good()
     return found
 

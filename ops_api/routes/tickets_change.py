@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from models.enums import DispatchState, TicketPriority, TicketStatus
 from ops_api.commands import Calling
+from ops_api.dependencies import TicketName
 from ops_api.guard import GuardedRoute
 from pipeline.commands import desk
 from pipeline.commands.desk_arguments import NewNote, TagChange, TicketUpdate
 
 router = APIRouter(route_class=GuardedRoute, tags=["tickets"])
-
-TicketName = Annotated[str, Path(max_length=64, description="The id or the code of a ticket.")]
 
 
 class ChangedTicket(BaseModel):

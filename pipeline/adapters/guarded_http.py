@@ -10,8 +10,9 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ Connect = Callable[[str, int, float | None], socket.socket]
 
 _SECONDS = 5.0
 _MOST_BYTES = 1 << 18
+_PORTS: Mapping[str, int] = MappingProxyType({"http": 80, "https": 443})
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -209,18 +211,21 @@ def fetch(client: httpx.Client, url: str) -> bytes:
 
     Raises `AddressRefused` for another host or scheme, `httpx.HTTPError` for everything that goes wrong on the way.
     """
-    asked = urlsplit(url)
+    asked = httpx.URL(url)
     for _ in range(4):
         answer = client.get(url)
         if answer.next_request is None:
             answer.raise_for_status()
             return answer.content
         found = answer.next_request.url
-        port = asked.port or {"http": 80, "https": 443}.get(asked.scheme)
-        if (found.scheme, found.host, found.port or port) != (asked.scheme, asked.hostname, port):
-            raise AddressRefused(f"{_shown(asked.hostname or '')} sends us on to another place, which is not followed")
+        if _place(found) != _place(asked):
+            raise AddressRefused(f"{_shown(asked.host)} sends us on to another place, which is not followed")
         url = str(found)
-    raise httpx.TooManyRedirects(f"{_shown(asked.hostname or '')} sends us in circles")
+    raise httpx.TooManyRedirects(f"{_shown(asked.host)} sends us in circles")
+
+
+def _place(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
 
 
 def is_safe_url(url: str, *, is_production: bool) -> bool:

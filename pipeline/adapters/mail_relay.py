@@ -12,6 +12,7 @@ from email.utils import format_datetime, parseaddr
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipeline.adapters.imap_connections import is_loopback
+from pipeline.adapters.smtp_sending import short
 from pipeline.core import contacts
 from pipeline.core.handing_over import Handed, HandOver
 from pipeline.core.notices import Words
@@ -23,7 +24,6 @@ from pipeline.runtime.settings import Settings
 
 _PORTS = {"smtp": 587, "smtps": 465}
 _SECONDS = 20.0
-_SHOWN = 300
 _HOW = "write FIELDPOST_MAIL_RELAY_URL as smtp://user:password@host:587 or smtps://user:password@host:465"
 
 
@@ -88,7 +88,7 @@ class MailRelay:
         except smtplib.SMTPResponseException as error:
             return _refused(error.smtp_code, error.smtp_error)
         except (smtplib.SMTPException, OSError) as error:
-            return Handed(HandOver.LATER if smtp is None else HandOver.DOUBTFUL, _short(error))
+            return Handed(HandOver.LATER if smtp is None else HandOver.DOUBTFUL, short(error))
         finally:
             _leave(smtp)
         return Handed(HandOver.ACCEPTED)
@@ -133,8 +133,4 @@ def _leave(smtp: smtplib.SMTP | None) -> None:
 def _refused(code: int, said: bytes | str) -> Handed:
     words = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
     how = HandOver.REFUSED if 500 <= code < 600 else HandOver.LATER
-    return Handed(how, _short(f"the relay answered {code}: {words}"))
-
-
-def _short(said: object) -> str:
-    return " ".join(str(said).split())[:_SHOWN] or type(said).__name__
+    return Handed(how, short(f"the relay answered {code}: {words}"))

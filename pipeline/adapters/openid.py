@@ -22,7 +22,7 @@ from joserfc.errors import JoseError
 from pipeline.adapters.guarded_http import Guard, fetch, guarded_client, is_safe_url
 from pipeline.adapters.jwks import FETCH_SECONDS, Jwks, KeysAway
 from pipeline.adapters.jwt_verifier import check_published
-from pipeline.core import jwt_rules
+from pipeline.core import contacts, jwt_rules
 from pipeline.core.jwt_rules import BadClaims, BadToken
 from pipeline.ports import Clock
 from pipeline.runtime.errors import FieldpostError, UserError
@@ -205,7 +205,7 @@ class _Client(OAuth2Client):  # type: ignore[misc]
 def _who(issuer: str, claims: Mapping[str, Any]) -> Who:
     subject = jwt_rules.text_of(claims, "sub")
     email = claims.get("email")
-    is_proved = claims.get("email_verified") is True and isinstance(email, str) and email.isprintable()
+    is_proved = claims.get("email_verified") is True and isinstance(email, str)
     name = claims.get("name")
     shown = name if isinstance(name, str) and name.isprintable() else ""
-    return Who(issuer, subject, str(email).strip().lower() if is_proved else None, shown[:_LONGEST_NAME])
+    return Who(issuer, subject, contacts.email(str(email)) if is_proved else None, shown[:_LONGEST_NAME])

@@ -130,10 +130,10 @@ class SmtpSender:
                 with suppress(smtplib.SMTPException, OSError):
                     smtp.quit()
         except _Refused as error:
-            return Handed(HandOver.REFUSED if error.is_final else HandOver.LATER, _short(error))
+            return Handed(HandOver.REFUSED if error.is_final else HandOver.LATER, short(error))
         except _TROUBLE as error:
             how = HandOver.DOUBTFUL if may_have_left else HandOver.LATER
-            return Handed(how, f"SMTP {self._server.host}: {_short(error)}")
+            return Handed(how, f"SMTP {self._server.host}: {short(error)}")
         return _at_the_end(code, said)
 
     def find(self, mail: Outgoing) -> tuple[Finding, str | None]:
@@ -214,11 +214,11 @@ def _at_the_end(code: int, said: bytes) -> Handed:
     So does 421, which a server that goes away may give to anything, whatever it did with the mail (RFC 5321, 3.8).
     """
     if 200 <= code < 300:
-        return Handed(HandOver.ACCEPTED, _short(said.decode("utf-8", "replace")))
+        return Handed(HandOver.ACCEPTED, short(said.decode("utf-8", "replace")))
     refused = _Refused("end of data", code, said)
     if code == _GOES_AWAY or not 400 <= code < 600:
-        return Handed(HandOver.DOUBTFUL, _short(refused))
-    return Handed(HandOver.REFUSED if refused.is_final else HandOver.LATER, _short(refused))
+        return Handed(HandOver.DOUBTFUL, short(refused))
+    return Handed(HandOver.REFUSED if refused.is_final else HandOver.LATER, short(refused))
 
 
 def _expect(step: str, answer: tuple[int, bytes]) -> None:
@@ -244,5 +244,6 @@ def _quotable(message_id: str) -> str:
     return message_id
 
 
-def _short(said: object) -> str:
+def short(said: object) -> str:
+    """Return what a server or an error said, on one line and not too long."""
     return " ".join(str(said).split())[:_SHOWN] or type(said).__name__

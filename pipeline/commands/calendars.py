@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any
@@ -13,12 +12,12 @@ from sqlalchemy.exc import IntegrityError
 
 from models.clocks import calendars
 from pipeline.core.calendars import MOST_HOLIDAYS, Calendar
+from pipeline.core.text import is_writable
 from pipeline.runtime import clock_requests
 from pipeline.runtime.errors import UserError
 
 MOST_CALENDARS = 100
 _NAME = 100
-_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _COUNT = text("SELECT count(*) FROM calendars WHERE org_id = :org")
 _HOLIDAYS = text("SELECT day FROM holidays WHERE calendar_id = :id")
@@ -89,7 +88,7 @@ def add_holidays(connection: Connection, org_id: UUID, calendar_id: UUID, days: 
     """Add holidays, by day with a name; a day that is there gets the name. False when there is no such calendar."""
     if _locked(connection, org_id, calendar_id, None) is None:
         return False
-    if wrong := next((name for name in days.values() if _UNWRITABLE.search(name)), None):
+    if wrong := next((name for name in days.values() if not is_writable(name)), None):
         raise UserError(f"the holiday {wrong[:40]!a} holds a control character: take it out")
     there = set(connection.execute(_HOLIDAYS, {"id": calendar_id}).scalars())
     if len(there | set(days)) > MOST_HOLIDAYS:
@@ -126,7 +125,7 @@ def _locked(connection: Connection, org_id: UUID, calendar_id: UUID, version: in
 
 def _checked(values: Mapping[str, Any], holidays: Collection[date]) -> dict[str, Any]:
     name = str(values["name"]).strip()
-    if not name or len(name) > _NAME or _UNWRITABLE.search(name):
+    if not name or len(name) > _NAME or not is_writable(name):
         raise UserError(f"a name has 1 to {_NAME} characters, and no control characters")
     try:
         Calendar.read(values["timezone"], values["hours"], holidays)

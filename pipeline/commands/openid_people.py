@@ -9,9 +9,8 @@ from sqlalchemy import Connection, text
 from pipeline.commands.people import ensure_membership, ensure_person
 from pipeline.core.principals import Principal, Way
 from pipeline.runtime import identity
-from pipeline.runtime.token_bearers import named_organization
+from pipeline.runtime.token_bearers import linked_person, named_organization
 
-_LINKED = text("SELECT person_id FROM identities WHERE issuer = :issuer AND subject = :subject")
 _SAME_ADDRESS = text("SELECT id FROM people WHERE email = :email")
 #: Once for each issuer: a second subject with the same address is somebody else, such as its next owner.
 _LINK = text("""
@@ -53,7 +52,7 @@ def recognise(
     if organization is not None and org_id is None:
         raise NobodyHere("the organization of FIELDPOST_OIDC_ORGANIZATION is not there; tell an administrator")
     connection.execute(_LOCK, {"name": f"{issuer} {email or subject}"})
-    person_id = _known(connection, issuer, subject) or _linked(
+    person_id = linked_person(connection, issuer, subject) or _linked(
         connection, issuer, subject, email, name, makes=bool(org_id and default_role)
     )
     if org_id is not None and default_role:
@@ -63,11 +62,6 @@ def recognise(
     if found is None:
         raise NobodyHere("you have no active membership here; ask an administrator for one")
     return found
-
-
-def _known(connection: Connection, issuer: str, subject: str) -> UUID | None:
-    found = connection.execute(_LINKED, {"issuer": issuer, "subject": subject}).scalar_one_or_none()
-    return None if found is None else UUID(str(found))
 
 
 def _linked(connection: Connection, issuer: str, subject: str, email: str | None, name: str, *, makes: bool) -> UUID:

@@ -14,7 +14,7 @@ from models import row_security
 from models.enums import NoticeKind, Reach
 from models.queries import people
 from models.queries.people import Member
-from pipeline.commands.granting import Conflict, Grantor, Unknown, find_role, keeping_somebody
+from pipeline.commands.granting import OPERATOR, Conflict, Grantor, Unknown, find_role, keeping_somebody
 from pipeline.core import contacts, notices
 from pipeline.core.notices import INVITATION_VALID
 from pipeline.core.text import one_line
@@ -96,7 +96,7 @@ def invite(connection: Connection, org_id: UUID, by: Grantor, who: Newcomer, pos
     role = find_role(connection, org_id, who.role)
     by.check(role.permissions, f"the role {role.code}")
     with keeping_somebody(connection, org_id):
-        person_id = _person(connection, who)
+        person_id = _person(connection, org_id, by, who)
         if not connection.execute(
             _MEMBERSHIP, {"org": org_id, "person": person_id, "role": role.role_id}
         ).scalar_one_or_none():
@@ -149,8 +149,12 @@ def _member(connection: Connection, org_id: UUID, person_id: UUID) -> Member:
     return found
 
 
-def _person(connection: Connection, who: Newcomer) -> UUID:
-    """Return who is meant, made when they are new: who is there keeps name and number, they are not ours to change."""
+def _person(connection: Connection, org_id: UUID, by: Grantor, who: Newcomer) -> UUID:
+    """Return who is meant, made when they are new: who is there keeps name and number, they are not ours to change.
+
+    A mail address is proved by the password that is set through it; a number is whatever an administrator wrote. So
+    nobody of another organization is let in for their number alone, but by the operator.
+    """
     email = _read(who.email, contacts.email, "mail address, such as ann@example.org")
     phone = _read(who.phone, contacts.phone, "telephone number with its country code, such as +4930123456")
     if email is None and phone is None:
@@ -162,10 +166,15 @@ def _person(connection: Connection, who: Newcomer) -> UUID:
         raise Conflict("somebody else has this telephone number")
     if found and phone not in {None, found[0].phone}:
         raise Conflict("somebody with this mail address has another telephone number, or none; leave it out")
+    if found and email is None and by is not OPERATOR and _is_elsewhere(connection, org_id, found[0].id):
+        raise Conflict("somebody of another organization has this telephone number; invite them by mail address")
     if found:
         return UUID(str(found[0].id))
     values = {"email": email, "phone": phone, "name": _name(who.full_name)}
-    return UUID(str(connection.execute(_NEW, values).scalar_one()))
+    try:
+        return UUID(str(connection.execute(_NEW, values).scalar_one()))
+    except IntegrityError:  # another organization added them at the same time
+        raise Conflict("somebody else adds this person at this moment; ask again") from None
 
 
 def _read(said: str | None, reader: Any, what: str) -> str | None:
@@ -189,15 +198,19 @@ def _rename(connection: Connection, org_id: UUID, member: Member, changes: Mappi
         phone = _read(changes["phone"], contacts.phone, "telephone number with its country code, such as +4930123456")
     if (name, phone) == (member.full_name, member.phone):
         return
-    with row_security.unbarred(connection):
-        if connection.execute(_ELSEWHERE, _key(org_id, member)).scalar_one():
-            raise Conflict("this person works in other organizations too: name and number are not yours to change")
+    if _is_elsewhere(connection, org_id, member.person_id):
+        raise Conflict("this person works in other organizations too: name and number are not yours to change")
     if phone is None and member.email is None:
         raise UserError("without a mail address the telephone number is what they sign in by")
     try:
         connection.execute(_RENAME, {"person": member.person_id, "name": name, "phone": phone})
     except IntegrityError:
         raise Conflict("somebody else has this telephone number") from None
+
+
+def _is_elsewhere(connection: Connection, org_id: UUID, person_id: UUID) -> bool:
+    with row_security.unbarred(connection):
+        return bool(connection.execute(_ELSEWHERE, {"org": org_id, "person": person_id}).scalar_one())
 
 
 def _wanted(connection: Connection, org_id: UUID, by: Grantor, member: Member, changes: Mapping[str, Any]) -> Member:

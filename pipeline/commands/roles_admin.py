@@ -32,6 +32,10 @@ _GIVE = text("""
     INSERT INTO role_permissions (role_id, permission) SELECT :role, p FROM unnest(CAST(:permissions AS text[])) AS p
         ON CONFLICT DO NOTHING
 """)
+#: What is over stands in the trail; it must not keep a role for ever.
+_FORGET = text("""
+    DELETE FROM api_tokens WHERE role_id = :role AND org_id = :org AND (revoked_at IS NOT NULL OR expires_at <= now())
+""")
 _REMOVE = text("DELETE FROM roles WHERE id = :role AND org_id = :org")
 
 
@@ -77,10 +81,14 @@ def change(
 
 
 def remove(connection: Connection, org_id: UUID, by: Grantor, role_id: UUID) -> None:
-    """Remove an own role that nobody has. Raises as `add`, and `Conflict` while somebody, or a token, has it."""
+    """Remove an own role that nobody has, with its tokens that are over.
+
+    Raises as `add`, and `Conflict` while somebody, or a token that works, has it.
+    """
     found = _own(connection, org_id, role_id)
     by.check(found.permissions, "this role")
     try:
+        connection.execute(_FORGET, {"org": org_id, "role": role_id})
         connection.execute(_REMOVE, {"org": org_id, "role": role_id})
     except IntegrityError:
         raise Conflict(f"people or tokens have the role {found.code}; give them another one first") from None

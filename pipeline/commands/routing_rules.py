@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from models.tickets import routing_rules
 from pipeline.core.patterns import checked, expression, wildcard
 from pipeline.core.routing import Allowlist, Rule
+from pipeline.core.text import is_writable
 from pipeline.runtime import deciding, simulating
 from pipeline.runtime.deciding import Policy
 from pipeline.runtime.errors import UserError
@@ -46,7 +46,6 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 )
 _WILDCARDS = ("match_recipient_pattern", "match_sender_domain_pattern", "match_sender_email_pattern")
 _ACTIONS = ("queue_id", "assign_user_id", "set_status", "set_priority", "add_tags", "auto_close", "action_drop")
-_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _TAG_LIMIT = 50
 
 _ADD_PATTERN = text("""
@@ -141,7 +140,7 @@ def checked_rule(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a rule's columns as they are kept. Raises `UserError` for a bad pattern, or a rule for nothing."""
     whole = {name: values[name] for name in DEFAULTS}
     for name, value in whole.items():
-        if isinstance(value, str) and _UNWRITABLE.search(value):
+        if isinstance(value, str) and not is_writable(value):
             raise UserError(f"{name} holds a control character: take it out")
     for name in _WILDCARDS:
         whole[name] = (whole[name] or "").strip() or None
@@ -187,7 +186,7 @@ def _locked(connection: Connection, org_id: UUID, rule_id: UUID, wanted: int | N
 
 def _pattern(pattern: str) -> str:
     kept = pattern.strip().lower()
-    if _UNWRITABLE.search(kept):
+    if not is_writable(kept):
         raise UserError("the pattern holds a control character: take it out")
     _compiled("pattern", lambda one: Allowlist([one]), kept)
     return kept
@@ -206,7 +205,7 @@ def _expression(pattern: str) -> None:
 
 def _word(said: str) -> str:
     word = said.strip()
-    if not word or len(word) > _TAG_LIMIT or _UNWRITABLE.search(word):
+    if not word or len(word) > _TAG_LIMIT or not is_writable(word):
         raise UserError(f"a tag or skill is 1 to {_TAG_LIMIT} characters on one line")
     return word
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from models.clocks import sla_policies
 from pipeline.commands.calendars import Conflict
 from pipeline.core.service_levels import Conditions, read_pauses, read_targets
+from pipeline.core.text import is_writable
 from pipeline.runtime import clock_requests
 from pipeline.runtime.errors import UserError
 
@@ -32,7 +32,6 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
     }
 )
 _NAME, _LAST, _LONGEST_WARNING = 100, 10_000, 43_200
-_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _COUNT = text("SELECT count(*) FROM sla_policies WHERE org_id = :org")
 _CALENDAR = text("SELECT EXISTS (SELECT FROM calendars WHERE id = :id AND org_id = :org)")
@@ -111,7 +110,7 @@ def _locked(connection: Connection, org_id: UUID, policy_id: UUID, version: int 
 
 def _checked(connection: Connection, org_id: UUID, values: Mapping[str, Any]) -> dict[str, Any]:
     name = str(values["name"]).strip()
-    if not name or len(name) > _NAME or _UNWRITABLE.search(name):
+    if not name or len(name) > _NAME or not is_writable(name):
         raise UserError(f"a name has 1 to {_NAME} characters, and no control characters")
     _check_bounds(values)
     try:
@@ -145,7 +144,7 @@ def _check_bounds(values: Mapping[str, Any]) -> None:
     if not 0 <= values["warning_minutes"] <= _LONGEST_WARNING:
         raise UserError(f"warning_minutes is 0 to {_LONGEST_WARNING}")
     tags = values["conditions"].get("tags", ())
-    if any(not 1 <= len(tag) <= _NAME or _UNWRITABLE.search(tag) for tag in tags):
+    if any(not 1 <= len(tag) <= _NAME or not is_writable(tag) for tag in tags):
         raise UserError(f"a tag has 1 to {_NAME} characters, and no control characters")
 
 

@@ -115,7 +115,7 @@ def standing(clock: Clock, now: datetime) -> str:
 
 def begin(status: TicketStatus, policy: Policy, at: datetime, because: str) -> tuple[Interval, ...]:
     """Return the first interval of a ticket's ledger."""
-    return Moved().on((Interval(_wanted(status, policy) or IntervalState.RUNNING, because, at),))
+    return (Interval(_wanted(status, policy) or IntervalState.RUNNING, because, at),)
 
 
 def move(ledger: Sequence[Interval], ticket: Ticket, because: str) -> Moved:

@@ -22,6 +22,8 @@ _NEVER = tuple(
     for one in (
         *("0.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24"),
         *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        # Azure's own server of its machines' secrets: a public address that only they reach.
+        "168.63.129.16/32",
         # Of IPv6 only 2000::/3 is given out; in it stand Teredo and other protocols, examples, and 6to4. Amazon's
         # metadata is the one address below that lies in a private range.
         *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "fd00:ec2::254/128"),

@@ -12,6 +12,7 @@ TEXT_LIMIT = 1_048_576  # characters; what a full text index and a reader can st
 SNIPPET_LENGTH = 280
 
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 #: A character is followed by at most so many marks (UAX #15, section 13: no language has more).
 _MOST_MARKS = 30
@@ -110,6 +111,11 @@ def _split_marks(run: re.Match[str]) -> str:
         marks = marks + 1 if is_mark else 0
         out.append(character)
     return "".join(out)
+
+
+def is_writable(value: str) -> bool:
+    """Say whether a name can be stored and shown: no control characters, no halves of a pair."""
+    return _UNWRITABLE.search(value) is None
 
 
 def one_line(value: str) -> str:

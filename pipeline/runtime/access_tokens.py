@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 from pipeline.core.principals import Principal
 from pipeline.ports import Clock
 from pipeline.runtime import identity
+from pipeline.runtime.issuers import OWN_ISSUER
 from pipeline.runtime.secrets import Secrets
 
 LIFETIME = timedelta(minutes=15)
-ISSUER, AUDIENCE = "fieldpost", "fieldpost-api"
+AUDIENCE = "fieldpost-api"
 #: RFC 9068, section 2.1: no other kind of token is taken for one of these.
 _TYPE = "at+jwt"
 _ALGORITHM = "HS256"
@@ -38,7 +39,7 @@ class AccessTokens:
         """Return a token for a person in an organization that is good for `LIFETIME`, while its family goes on."""
         now = int(self._clock.now().timestamp())
         claims = {
-            "iss": ISSUER,
+            "iss": OWN_ISSUER,
             "aud": AUDIENCE,
             "sub": str(person_id),
             "org": str(org_id),
@@ -79,7 +80,7 @@ def is_ours(token: str) -> bool:
     if len(token) > _LONGEST:
         return False
     try:
-        return jwt.decode(token, options={"verify_signature": False}).get("iss") == ISSUER
+        return jwt.decode(token, options={"verify_signature": False}).get("iss") == OWN_ISSUER
     except (jwt.PyJWTError, RecursionError):
         return False
 
@@ -89,7 +90,7 @@ def _claims(token: str, key: bytes) -> dict[str, Any] | None:
         return None
     try:
         found = jwt.decode_complete(
-            token, key, algorithms=[_ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS
+            token, key, algorithms=[_ALGORITHM], audience=AUDIENCE, issuer=OWN_ISSUER, options=_OPTIONS
         )
     except (jwt.PyJWTError, RecursionError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -13,6 +14,8 @@ from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
 
 _STAGE = "clocks"
+#: Tickets that routing had at hand while the levels changed are timed by those before, and no walk has seen them.
+_ONCE_MORE = timedelta(minutes=1)
 #: Open and routed, and yet without a ledger: from before there were clocks.
 _WITHOUT = text("""
     SELECT o.id FROM organizations o
@@ -23,16 +26,17 @@ _WITHOUT = text("""
 
 
 def request(connection: Connection, org_id: UUID) -> frozenset[Line]:
-    """Ask for the clocks of an organization's open tickets; return the lines that have work now."""
+    """Ask for the clocks of an organization's open tickets, now and soon after; return the lines that have work now."""
+    return frozenset(ledger.put(connection, [_walk(org_id), _walk(org_id, _ONCE_MORE)]))
+
+
+def _walk(org_id: UUID, delay: timedelta = timedelta(0)) -> Emit:
     change = secrets.token_hex(8)
-    return frozenset(
-        ledger.put(connection, [Emit(_STAGE, change, org_id, None, Lane.REPAIR, 0, secrets.token_hex(16))])
-    )
+    return Emit(_STAGE, change, org_id, None, Lane.REPAIR, 0, secrets.token_hex(16), delay=delay)
 
 
 def request_missing(connection: Connection) -> int:
     """Ask for clocks wherever open tickets have none; return for how many organizations."""
     org_ids = connection.execute(_WITHOUT).scalars().all()
-    for org_id in org_ids:
-        request(connection, org_id)
+    ledger.put(connection, [_walk(org_id) for org_id in org_ids])
     return len(org_ids)

@@ -16,6 +16,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from pipeline.runtime import regrouping
+
 #: Messages looked at, and at most erased, in one transaction.
 PAGE = 2_000
 
@@ -50,7 +52,8 @@ _MENTIONS = text("""
      WHERE m.id = a.message_id AND m.org_id = :org AND a.address = :address
        AND m.id > :after AND m.id <= :last
 """)
-_TICKETS = text("SELECT DISTINCT ticket_id FROM ticket_messages WHERE message_id = ANY(CAST(:ids AS bigint[]))")
+#: A second sighting of one of these waits here, and finds it erased (`message_rows.keep`); indexing does, too.
+_LOCK = text("SELECT FROM messages WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE")
 _REQUESTED = text("""
     SELECT t.id FROM ticket_words w JOIN tickets t ON t.id = w.ticket_id
      WHERE w.org_id = :org AND w.haystack LIKE :pattern AND t.requester_email = :address
@@ -62,9 +65,6 @@ _MARK_RAW = text("""
            SELECT raw_sha256 FROM messages WHERE id = ANY(CAST(:ids AS bigint[]))
            UNION SELECT o.raw_sha256 FROM occurrence_recipients r JOIN occurrences o ON o.id = r.occurrence_id
                   WHERE r.message_id = ANY(CAST(:ids AS bigint[])) AND o.raw_sha256 IS NOT NULL)
-       -- The same bytes may wait to be read once more: they are known again then, and marked with the next erasure.
-       AND sha256 NOT IN (SELECT o.raw_sha256 FROM jobs j JOIN occurrences o ON o.id = CAST(j.key AS bigint)
-                           WHERE j.stage = 'parse' AND j.org_id = :org AND o.raw_sha256 IS NOT NULL)
 """)
 _MARK_FILES = text("""
     WITH gone AS (
@@ -92,7 +92,12 @@ _STEPS = {
     "references": text("DELETE FROM message_references WHERE message_id = ANY(CAST(:ids AS bigint[]))"),
     "index": text("DELETE FROM message_search WHERE message_id = ANY(CAST(:ids AS bigint[]))"),
     "evidence": text("""
-        UPDATE occurrence_recipients SET evidence = '{}' WHERE message_id = ANY(CAST(:ids AS bigint[]))
+        UPDATE occurrence_recipients r
+           SET evidence = '{}',
+               -- Whom we wrote to; what was written to us names ourselves, by which it is routed.
+               address = CASE WHEN m.direction = 'outbound' AND r.address IS NOT NULL THEN '(erased)'
+                              ELSE r.address END
+          FROM messages m WHERE m.id = r.message_id AND m.id = ANY(CAST(:ids AS bigint[]))
     """),
     "placements": text("""
         UPDATE ticket_messages SET evidence = NULL, rejected = NULL
@@ -153,6 +158,13 @@ _TICKET_STEPS = {
          WHERE ticket_id = ANY(CAST(:tickets AS uuid[])) AND body_markdown <> '(erased)'
     """),
     "shadows": text("DELETE FROM shadow_decisions WHERE ticket_id = ANY(CAST(:tickets AS uuid[]))"),
+    # The request that comes again has no second effect, and learns no more than that.
+    "answers": text("""
+        UPDATE idempotency_keys SET answer = jsonb_set(answer, '{body}', '{}')
+         WHERE org_id IN (SELECT org_id FROM tickets WHERE id = ANY(CAST(:tickets AS uuid[])))
+           AND coalesce(answer #>> '{body,ticket_id}', answer #>> '{body,id}')
+               = ANY(SELECT CAST(unnest(CAST(:tickets AS uuid[])) AS text))
+    """),
     "regroupings": text("""
         UPDATE regroupings g SET before = g.before || (
             SELECT jsonb_object_agg(part, (
@@ -183,17 +195,24 @@ def page_of_address(connection: Connection, org_id: UUID, address: str, after: i
 
 
 def page_of_age(connection: Connection, org_id: UUID, before: Any, after: int) -> Page:
-    """Return the next messages of tickets that ended and have been quiet since before a time."""
-    row = connection.execute(_AGED, {"org": org_id, "before": before, "after": after, "limit": PAGE}).one()
-    return Page(row.found, row.last)
+    """Return the next messages of tickets that ended and have been quiet since before a time; locks these tickets."""
+    values = {"org": org_id, "before": before, "after": after, "limit": PAGE}
+    row = connection.execute(_AGED, values).one()
+    if not row.found:
+        return Page((), row.last)
+    regrouping.lock_tickets_of(connection, row.found)
+    # Whoever had one of them at hand may have opened it again.
+    still = set(connection.execute(_AGED, values).one().found)
+    return Page([message_id for message_id in row.found if message_id in still], row.last)
 
 
 def erase_messages(connection: Connection, org_id: UUID, message_ids: Sequence[int]) -> Counter[str]:
     """Erase what is known of messages, in the caller's transaction; return how many of what are gone. Idempotent."""
     if not message_ids:
         return Counter()
-    tickets = list(connection.execute(_TICKETS, {"ids": list(message_ids)}).scalars())
+    tickets = sorted(set(regrouping.lock_tickets_of(connection, message_ids).values()))
     values = {"org": org_id, "ids": list(message_ids), "tickets": tickets}
+    connection.execute(_LOCK, values)
     counts = Counter({"raw": connection.execute(_MARK_RAW, values).rowcount})
     files = connection.execute(_MARK_FILES, values).one()
     counts["attachments"] = files.number
@@ -216,8 +235,11 @@ def erase_requests(connection: Connection, org_id: UUID, address: str) -> Counte
 
 
 def erase_tickets(connection: Connection, ticket_ids: Sequence[UUID]) -> Counter[str]:
-    """Erase subject, requester and notes of tickets, and what was kept of them for undoing."""
-    return _counted(connection, _TICKET_STEPS, {"tickets": list(ticket_ids)}) if ticket_ids else Counter()
+    """Erase subject, requester and notes of tickets, and what was kept of them for undoing and for repetitions."""
+    if not ticket_ids:
+        return Counter()
+    regrouping.lock_tickets(connection, ticket_ids)
+    return _counted(connection, _TICKET_STEPS, {"tickets": list(ticket_ids)})
 
 
 def _counted(connection: Connection, steps: dict[str, Any], values: dict[str, Any]) -> Counter[str]:

@@ -5,7 +5,8 @@ FieldpostError
 ├── Transient            passes by itself: retried with backoff, costs an attempt
 │   ├── Throttled        the provider asks for patience: again after `retry_after`, costs no attempt
 │   │   ├── OutOfBudget  no call was made: the mailbox's budget does not allow it yet
-│   │   └── KeyUnknown   no call was made: another process has the key that opens the credentials
+│   │   ├── KeyUnknown   no call was made: another process has the key that opens the credentials
+│   │   └── BeingErased  the same bytes are being taken out of the blob store: put again when they are gone
 │   └── ParserDied       the process that read a mail died or ran into its limits: that mail is tried again
 ├── NeedsAuthorization   a person must reconnect the mailbox: its jobs wait, no attempt is charged
 ├── Forbidden            the domain forbids it: its jobs wait until an administrator and a person act
@@ -63,6 +64,10 @@ class KeyUnknown(Throttled):
 
     While a key is rotated this passes with a restart, and a worker that has the key may do the work meanwhile.
     """
+
+
+class BeingErased(Throttled):
+    """The same bytes are being taken out of the blob store, which a long transaction may hold up: put again later."""
 
 
 class ParserDied(Transient):

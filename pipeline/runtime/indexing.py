@@ -64,10 +64,15 @@ _KEEP_TEXTS = text("""
     SELECT org_id, sha256, state, content, :version
       FROM unnest(CAST(:orgs AS uuid[]), CAST(:hashes AS bytea[]), CAST(:states AS text[]), CAST(:contents AS text[]))
         AS t(org_id, sha256, state, content)
+     WHERE EXISTS (SELECT FROM attachments a WHERE a.org_id = t.org_id AND a.sha256 = t.sha256)
      ORDER BY org_id, sha256
         ON CONFLICT (org_id, sha256) DO UPDATE
        SET state = excluded.state, content = excluded.content, version = excluded.version
      WHERE attachment_texts.version < excluded.version
+""")
+#: What was forgotten since it was read stays so: whoever forgets waits for this lock, or has done.
+_STILL_THERE = text("""
+    SELECT id FROM messages WHERE id = ANY(CAST(:ids AS bigint[])) AND erased_at IS NULL ORDER BY id FOR SHARE
 """)
 _INDEX = text("""
     INSERT INTO message_search (message_id, org_id, received_at, document, version)
@@ -249,6 +254,8 @@ def _terms(mail: Mail) -> Iterable[str]:
 
 def save(connection: Connection, rows: Sequence[tuple[Mail, Document]]) -> None:
     """Write the rows, and the texts that were read for them; set-wise, and the same again when done again."""
+    there = set(connection.execute(_STILL_THERE, {"ids": [mail.message_id for mail, _ in rows]}).scalars())
+    rows = [row for row in rows if row[0].message_id in there]
     texts = {(mail.org_id, sha256): found for mail, document in rows for sha256, found in document.read.items()}
     if texts:
         connection.execute(

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+#: Whom our own access tokens are from (contract 004): they are read by their own rules, so nobody else's are called so.
+OWN_ISSUER = "fieldpost"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from models.enums import AddressRole, BlobKind, Direction, MachineKind, ReferenceKind
 from pipeline.core.mime import PARSER_VERSION, Attachment, Parsed
 from pipeline.core.recipients import Recipient
-from pipeline.runtime.blob_rows import note_blobs
+from pipeline.runtime.blob_rows import mark, note_blobs
 from pipeline.runtime.db import copy_rows
 
 _INSERT = text("""
@@ -40,6 +40,14 @@ _FIND = text("""
       FROM unnest(CAST(:orgs AS uuid[]), CAST(:fingerprints AS bytea[]), CAST(:signatures AS bytea[]))
         AS t(org_id, fingerprint, signature)
       JOIN messages m USING (org_id, fingerprint, signature)
+""")
+#: Whoever forgets one of them has done so by then, or waits until this sighting is tied to it.
+_ERASED = text("""
+    WITH locked AS MATERIALIZED (
+        SELECT id, direction, erased_at FROM messages WHERE id = ANY(CAST(:ids AS bigint[]))
+         ORDER BY id FOR NO KEY UPDATE
+    )
+    SELECT id, direction FROM locked WHERE erased_at IS NOT NULL
 """)
 _SENT = text("""
     SELECT id, org_id, message_id FROM outbound WHERE id = ANY(CAST(:ids AS uuid[]))
@@ -113,16 +121,18 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The message of each sighting, in order, and which of the messages are new."""
+    """The message of each sighting, in order, which of the messages are new, and which were forgotten."""
 
     message_ids: Sequence[int]
     fresh: Mapping[int, Sighting]
+    erased: frozenset[int] = frozenset()
 
 
 def keep(connection: Connection, sightings: Sequence[Sighting]) -> Kept:
     """Insert what is new, find what is known, and tie each occurrence to its message; set-wise.
 
-    Transactions that keep the same message at once end with one row: the later waits for the earlier.
+    Transactions that keep the same message at once end with one row: the later waits for the earlier. A sighting of
+    what was forgotten brings nothing back: its own bytes are marked, too.
     """
     sent = _sent(connection, sightings)
     by_identity: dict[Identity, Sighting] = {}
@@ -136,9 +146,30 @@ def keep(connection: Connection, sightings: Sequence[Sighting]) -> Kept:
     messages = inserted | known
     message_ids = [sent.get(one.occurrence_id) or messages[one.identity] for one in sightings]
     tied = list(zip(message_ids, sightings, strict=True))
-    _prove(connection, [pair for pair in tied if pair[0] not in fresh or fresh[pair[0]] is not pair[1]])
-    _tie(connection, tied)
-    return Kept(message_ids, fresh)
+    seen = [pair for pair in tied if pair[0] not in fresh or fresh[pair[0]] is not pair[1]]
+    erased = _erased(connection, {message_id for message_id, _ in seen} - set(fresh))
+    _prove(connection, [pair for pair in seen if pair[0] not in erased])
+    _tie(connection, tied, erased)
+    _mark(connection, [sighting for message_id, sighting in seen if message_id in erased])
+    return Kept(message_ids, fresh, frozenset(erased))
+
+
+def _erased(connection: Connection, message_ids: Iterable[int]) -> dict[int, str]:
+    """Lock messages that were known before; return those that were forgotten, with their direction."""
+    ids = list(message_ids)
+    return {row.id: row.direction for row in connection.execute(_ERASED, {"ids": ids})} if ids else {}
+
+
+def _mark(connection: Connection, sightings: Sequence[Sighting]) -> None:
+    """Mark the bytes of sightings, and what was just stored of their attachments; what others need is found then."""
+    for org_id in sorted({one.org_id for one in sightings}):
+        mine = [one for one in sightings if one.org_id == org_id]
+        parts = {part.sha256: part for one in mine for part in one.result.parsed.attachments}
+        stored = {name: size for one in mine for name, size in one.result.stored.items()}
+        files = {bytes.fromhex(name): (part.size, stored[name]) for name, part in parts.items()}
+        note_blobs(connection, BlobKind.ATTACHMENT, [(org_id, name, *sizes) for name, sizes in files.items()])
+        mark(connection, BlobKind.RAW, org_id, {one.raw_sha256 for one in mine})
+        mark(connection, BlobKind.ATTACHMENT, org_id, files)
 
 
 def _prove(connection: Connection, seen: Sequence[tuple[int, Sighting]]) -> None:
@@ -285,13 +316,13 @@ def attachment_row(message_id: int, org_id: UUID, position: int, part: Attachmen
     return (org_id, message_id, position, sha256, *what, part.is_dangerous)
 
 
-def _tie(connection: Connection, tied: Sequence[tuple[int, Sighting]]) -> None:
+def _tie(connection: Connection, tied: Sequence[tuple[int, Sighting]], erased: Mapping[int, str]) -> None:
     copy_rows(
         connection,
         "occurrence_recipients",
         ("occurrence_id", "message_id", "address", "source", "confidence", "evidence"),
         [
-            (sighting.occurrence_id, message_id, *_recipient(sighting.result.parsed.recipient))
+            (sighting.occurrence_id, message_id, *_recipient(sighting.result.parsed.recipient, erased.get(message_id)))
             for message_id, sighting in tied
         ],
     )
@@ -304,5 +335,10 @@ def _tie(connection: Connection, tied: Sequence[tuple[int, Sighting]]) -> None:
     )
 
 
-def _recipient(found: Recipient) -> tuple[Any, ...]:
-    return found.address, found.source.value, found.confidence.value, orjson.dumps(found.evidence).decode()
+def _recipient(found: Recipient, erased: str | None) -> tuple[Any, ...]:
+    """Return who was written to, and how that is known; of what was `erased` in a direction, no more than is left."""
+    how = (found.source.value, found.confidence.value)
+    if erased is None:
+        return found.address, *how, orjson.dumps(found.evidence).decode()
+    is_told = found.address is None or erased == Direction.INBOUND
+    return found.address if is_told else "(erased)", *how, "{}"

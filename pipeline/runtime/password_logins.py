@@ -5,9 +5,9 @@ Nothing tells whether somebody exists: unknown people take as much work, answer 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,24 +18,27 @@ from sqlalchemy import Connection, text
 
 from models.enums import ActorKind, AuditOutcome
 from pipeline.core import contacts
-from pipeline.ports import Clock
 from pipeline.runtime import auditing
 from pipeline.runtime.auditing import Entry
 from pipeline.runtime.db import Database
 from pipeline.runtime.passwords import Passwords
 from pipeline.runtime.refreshing import Families, Issued
+from pipeline.runtime.secrets import Secrets
 
 #: So many wrong passwords in a row lock somebody out for so long.
 MOST_WRONG, LOCKED_FOR = 5, timedelta(minutes=15)
 #: What the audit trail calls it.
 BEGIN = "session.begin"
-#: Unknown identifiers that are remembered at once.
-_MOST_STRANGERS = 10_000
+_PURPOSE = "unknown login"
 
+#: One query for those who exist and those who do not, so that its time tells nothing; it always has a row.
 _FIND = text("""
-    SELECT id, password_hash, is_active AND erased_at IS NULL AS is_active,
-           extract(epoch FROM locked_until - now()) AS locked_seconds
-      FROM people WHERE email = :identifier OR phone = :identifier
+    SELECT p.id, p.password_hash, coalesce(p.is_active AND p.erased_at IS NULL, false) AS is_active,
+           extract(epoch FROM CASE WHEN p.id IS NULL THEN u.locked_until ELSE p.locked_until END - now())
+               AS locked_seconds
+      FROM (SELECT CAST(:key AS bytea) AS key) asked
+      LEFT JOIN people p ON p.email = CAST(:identifier AS text) OR p.phone = CAST(:identifier AS text)
+      LEFT JOIN unknown_logins u ON u.identifier_sha256 = asked.key
 """)
 #: Counts and locks at once; who is locked already counts no further, so one lock is one row changed to locked.
 _WRONG = text("""
@@ -45,6 +48,17 @@ _WRONG = text("""
                                THEN now() + CAST(:locked_for AS interval) END
      WHERE id = :person AND (locked_until IS NULL OR locked_until <= now())
     RETURNING locked_until IS NOT NULL AS is_locked
+""")
+#: As above, for a name that nobody has.
+_UNKNOWN = text("""
+    INSERT INTO unknown_logins AS u (identifier_sha256, failed) VALUES (:key, 1)
+        ON CONFLICT (identifier_sha256) DO UPDATE
+       SET failed = CASE WHEN u.locked_until IS NULL THEN u.failed + 1 ELSE 1 END,
+           locked_until = CASE WHEN u.locked_until IS NULL AND u.failed + 1 >= :most
+                               THEN now() + CAST(:locked_for AS interval) END,
+           tried_at = now()
+     WHERE u.locked_until IS NULL OR u.locked_until <= now()
+    RETURNING u.locked_until IS NOT NULL AS is_locked
 """)
 #: Only while the password is still the one that was right, and nobody was locked out meanwhile.
 _RIGHT = text("""
@@ -81,31 +95,32 @@ class Locked:
 class PasswordLogins:
     """Takes identifiers and passwords; hashing happens with no transaction open."""
 
-    def __init__(self, db: Database, passwords: Passwords, families: Families, clock: Clock) -> None:
+    def __init__(self, db: Database, passwords: Passwords, families: Families, secrets: Secrets) -> None:
         self._db, self._passwords, self._families = db, passwords, families
-        self._strangers = Strangers(clock)
+        self._key = secrets.key(_PURPOSE)
 
     def attempt(
         self, identifier: str, password: str, org_id: UUID | None = None, origin: Mapping[str, str | None] | None = None
     ) -> Issued | Wrong | Locked:
         """Return the tokens of a family that begins, or why there is none; `origin` is what the audit trail notes."""
         name = contacts.identifier(identifier)
-        row = self._find(name) if name is not None else None
-        if row is None:
-            return self._nobody(name or identifier, password)
+        key = self._digest(name or identifier)
+        with self._db.begin() as connection:
+            row = connection.execute(_FIND, {"identifier": name, "key": key}).one()
         if row.locked_seconds is not None and row.locked_seconds > 0:
             return Locked(math.ceil(row.locked_seconds))
         is_right = self._passwords.is_right(row.password_hash, password) and row.is_active
         renewed = self._passwords.renewed(row.password_hash, password) if is_right else None
         with self._db.begin() as connection:
             found = self._right(connection, row, renewed, org_id) if is_right else None
-            ended = found or self._wrong(connection, row.id)
+            ended = found or _wrong(connection, row.id, key)
             _record(connection, row.id, ended, origin or {})
             return ended
 
-    def _find(self, identifier: str) -> Any:
-        with self._db.begin() as connection:
-            return connection.execute(_FIND, {"identifier": identifier}).one_or_none()
+    def _digest(self, identifier: str) -> bytes:
+        """Return what is kept of a name that nobody has: keyed, for it may be a password in the wrong field."""
+        plain = identifier.strip().lower()[: contacts.LONGEST]
+        return hmac.digest(self._key, plain.encode(errors="replace"), hashlib.sha256)
 
     def _right(self, connection: Connection, row: Any, renewed: str | None, org_id: UUID | None) -> Issued | None:
         where = connection.execute(_MEMBERSHIP, {"person": row.id, "org": org_id}).scalar_one_or_none()
@@ -114,23 +129,17 @@ class PasswordLogins:
             return None
         return self._families.begin(connection, where, row.id)
 
-    def _wrong(self, connection: Connection, person_id: UUID) -> Wrong | Locked:
-        values = {"person": person_id, "most": MOST_WRONG, "locked_for": LOCKED_FOR}
-        counted = connection.execute(_WRONG, values).one_or_none()
-        if counted is None:  # somebody else's try locked them meanwhile
-            return Locked(math.ceil(LOCKED_FOR.total_seconds()))
-        return Wrong(person_id, has_locked=counted.is_locked)
 
-    def _nobody(self, identifier: str, password: str) -> Wrong | Locked:
-        wait = self._strangers.locked_seconds(identifier)
-        if wait:
-            return Locked(wait)
-        self._passwords.is_right(None, password)
-        return self._strangers.wrong(identifier)
+def _wrong(connection: Connection, person_id: UUID | None, key: bytes) -> Wrong | Locked:
+    values = {"person": person_id, "key": key, "most": MOST_WRONG, "locked_for": LOCKED_FOR}
+    counted = connection.execute(_UNKNOWN if person_id is None else _WRONG, values).one_or_none()
+    if counted is None:  # somebody else's try locked them meanwhile
+        return Locked(math.ceil(LOCKED_FOR.total_seconds()))
+    return Wrong(person_id, has_locked=counted.is_locked)
 
 
 def _record(
-    connection: Connection, person_id: UUID, ended: Issued | Wrong | Locked, origin: Mapping[str, str | None]
+    connection: Connection, person_id: UUID | None, ended: Issued | Wrong | Locked, origin: Mapping[str, str | None]
 ) -> None:
     """Tell the audit trail who came in, and who was locked out; last in the transaction."""
     more: dict[str, Any] = {"details": {"way": "password"}, **origin}
@@ -144,40 +153,3 @@ def _record(
         return
     if org_id is not None:
         auditing.append(connection, Entry(org_id, BEGIN, str(person_id), ActorKind.HUMAN, **more))
-
-
-class Strangers:
-    """Locks out identifiers that are nobody's, as if they were somebody's; in the memory of this process, bounded."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._guard = clock, threading.Lock()
-        #: Wrong tries and the end of the lock, the one that was tried last at the end.
-        self._tries: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    def locked_seconds(self, identifier: str) -> int:
-        """Return how long nobody of this name is looked at; 0 when not locked."""
-        with self._guard:
-            return self._left(_key(identifier))
-
-    def wrong(self, identifier: str) -> Wrong | Locked:
-        """Count one wrong try, as `people` does for those who exist."""
-        key = _key(identifier)
-        with self._guard:
-            if (left := self._left(key)) > 0:
-                return Locked(left)
-            count, until = self._tries.pop(key, (0, 0.0))
-            count = 1 if until else count + 1
-            has_locked = count >= MOST_WRONG
-            until = self._clock.monotonic() + LOCKED_FOR.total_seconds() if has_locked else 0.0
-            self._tries[key] = (count, until)
-            if len(self._tries) > _MOST_STRANGERS:
-                self._tries.popitem(last=False)
-        return Wrong(has_locked=has_locked)
-
-    def _left(self, key: str) -> int:
-        _, until = self._tries.get(key, (0, 0.0))
-        return max(math.ceil(until - self._clock.monotonic()), 0) if until else 0
-
-
-def _key(identifier: str) -> str:
-    return identifier.strip().lower()[: contacts.LONGEST]

@@ -1,4 +1,4 @@
-"""Forgetting sessions, tokens and notices that are over: what happened stands in the audit trail."""
+"""Forgetting sessions, tokens, notices and tries that are over: what happened stands in the audit trail."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ _SESSIONS = text("""
     DELETE FROM sessions WHERE id = ANY(ARRAY(
         SELECT id FROM sessions WHERE expires_at < now() - interval '30 days' ORDER BY expires_at LIMIT :most))
 """)
+#: Names that nobody has and nobody has tried since.
+_UNKNOWN = text("""
+    DELETE FROM unknown_logins WHERE identifier_sha256 = ANY(ARRAY(
+        SELECT identifier_sha256 FROM unknown_logins WHERE tried_at < now() - interval '30 days'
+         ORDER BY tried_at LIMIT :most FOR UPDATE SKIP LOCKED))
+""")
 
 
 def forget(connection: Connection, most: int = 100_000) -> int:
     """Forget what has been over for a month, at most so many of each kind; return how many."""
-    statements = (_REFRESH_TOKENS, _RESET_TOKENS, _NOTICES, _SESSIONS)
+    statements = (_REFRESH_TOKENS, _RESET_TOKENS, _NOTICES, _SESSIONS, _UNKNOWN)
     return sum(connection.execute(statement, {"most": most}).rowcount for statement in statements)

@@ -119,12 +119,13 @@ _LINKS = text("""
 #: The new ticket stands where the old one stood; what is dispatched stays with the old one.
 _SPLIT = (
     text("""
-        INSERT INTO tickets (id, org_id, code, status, priority, subject, subject_norm, queue_id, tags,
-                             first_message_at, last_message_at, last_activity_at, closed_at, routed_at, routing,
-                             response_due_at, resolution_due_at)
-        SELECT :new, org_id, :code, status, priority, subject, subject_norm, queue_id, tags,
-               first_message_at, last_message_at, first_message_at, closed_at, routed_at, routing,
-               response_due_at, resolution_due_at
+        INSERT INTO tickets (id, org_id, code, status, priority, subject, subject_norm, assignee_user_id, queue_id,
+                             account_id, site_id, mailbox_id, tags, first_message_at, last_message_at,
+                             last_activity_at, closed_at, routed_at, routing, decided_at, response_due_at,
+                             resolution_due_at)
+        SELECT :new, org_id, :code, status, priority, subject, subject_norm, assignee_user_id, queue_id,
+               account_id, site_id, mailbox_id, tags, first_message_at, last_message_at,
+               first_message_at, closed_at, routed_at, routing, decided_at, response_due_at, resolution_due_at
           FROM tickets WHERE id = :ticket
     """),
     text("""

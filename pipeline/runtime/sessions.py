@@ -18,7 +18,8 @@ IDLE = timedelta(minutes=30)
 
 _BEGIN = text("""
     INSERT INTO sessions (kind, org_id, person_id, token_hash, expires_at)
-    VALUES ('cookie', :org, :person, :hash, now() + CAST(:lifetime AS interval))
+    VALUES ('cookie', :org, :person, :hash,
+            least(now() + CAST(:lifetime AS interval), CAST(:until AS timestamptz)))
     RETURNING id, created_at, expires_at
 """)
 _END = text("UPDATE sessions SET ended_at = now(), ended_because = :why WHERE id = :session AND ended_at IS NULL")
@@ -39,13 +40,23 @@ class Begun:
     expires_at: datetime
 
 
-def begin(connection: Connection, org_id: UUID, person_id: UUID, *, instead_of: UUID | None = None) -> Begun:
-    """Begin a session that ends after `LIFETIME`, or after `IDLE` without use; the one it replaces ends."""
+def begin(
+    connection: Connection,
+    org_id: UUID,
+    person_id: UUID,
+    *,
+    instead_of: UUID | None = None,
+    until: datetime | None = None,
+) -> Begun:
+    """Begin a session that ends after `LIFETIME`, or after `IDLE` without use; the one it replaces ends.
+
+    Where nobody proved anew who they are, it goes on no longer than `until`, the end of the one before.
+    """
     if instead_of is not None:
         end(connection, instead_of, "rotated")
     token = secrets.token_urlsafe(32)
     hashed = hashlib.sha256(token.encode()).digest()
-    values = {"org": org_id, "person": person_id, "hash": hashed, "lifetime": LIFETIME}
+    values = {"org": org_id, "person": person_id, "hash": hashed, "lifetime": LIFETIME, "until": until}
     row = connection.execute(_BEGIN, values).one()
     return Begun(row.id, token, row.created_at, row.expires_at)
 

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.core import public_addresses, slots
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.issuers import JwtIssuer, no_twins, read_issuers
+from pipeline.runtime.issuers import OWN_ISSUER, JwtIssuer, no_twins, read_issuers
 
 _PREFIX = "FIELDPOST_"
 
@@ -148,6 +148,8 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Settings:
         if self.oidc_default_role and not self.oidc_organization:
             raise ValueError("FIELDPOST_OIDC_DEFAULT_ROLE needs FIELDPOST_OIDC_ORGANIZATION: it is a role in it")
+        if OWN_ISSUER in {self.dispatch_auth_jwt_issuer, *(one.issuer for one in self.jwt_issuers)}:
+            raise ValueError(f"{OWN_ISSUER!r} is the issuer of our own access tokens: give another issuer its own name")
         given = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret)
         if any(given) and not all(given):
             raise ValueError("set FIELDPOST_OIDC_ISSUER, _CLIENT_ID and _CLIENT_SECRET together, or none of them")

@@ -105,6 +105,12 @@ def named_organization(connection: Connection, said: str) -> UUID | None:
     return found[0] if len(found) == 1 else None
 
 
+def linked_person(connection: Connection, issuer: str, subject: str) -> UUID | None:
+    """Return the person that an issuer's name for somebody was linked to, None when nobody was."""
+    found: UUID | None = connection.execute(_LINKED, {"issuer": issuer, "subject": subject}).scalar_one_or_none()
+    return found
+
+
 def _one(found: list[UUID | None], otherwise: str) -> UUID:
     if len(found) != 1 or found[0] is None:
         raise BadClaims(otherwise)
@@ -114,9 +120,9 @@ def _one(found: list[UUID | None], otherwise: str) -> UUID:
 def _person_id(connection: Connection, issuer: str | None, subject: str) -> UUID | None:
     """Return whom a subject is: linked to its issuer's name for them, or called by their own id."""
     if issuer is not None:
-        linked = connection.execute(_LINKED, {"issuer": issuer, "subject": subject}).scalar_one_or_none()
+        linked = linked_person(connection, issuer, subject)
         if linked is not None:
-            return UUID(str(linked))
+            return linked
     own = as_uuid(subject)
     is_person = own is not None and connection.execute(_IS_PERSON, {"person": own}).scalar_one()
     return own if is_person else None

@@ -11,12 +11,10 @@ from sqlalchemy import Connection
 
 from models.enums import ErasureKind
 from pipeline.runtime import erasing, erasures
+from pipeline.runtime.blob_rows import SOON
 from pipeline.runtime.erasures import Erasure
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.stage import Stage, Work, each
-
-#: Transactions that began before the marks are over by then, so that most contents go at the first look.
-_SOON = timedelta(seconds=5)
 
 
 def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Erasure]:
@@ -32,7 +30,7 @@ def save(connection: Connection, works: Sequence[Work[Erasure, Erasure]]) -> Seq
 
 def _save(connection: Connection, done: Work[Erasure, Erasure]) -> Sequence[Emit]:
     one = done.result
-    forget = replace(done.job.then("forget", str(one.org_id)), mailbox_id=None, delay=_SOON)
+    forget = replace(done.job.then("forget", str(one.org_id)), mailbox_id=None, delay=SOON)
     if one.kind is ErasureKind.ADDRESS:
         assert one.address is not None
         page = erasing.page_of_address(connection, one.org_id, one.address, one.position)

@@ -21,23 +21,19 @@ _LATER = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """Contents to forget, those of them whose object others need, and whether more are marked."""
+    """Contents to forget, and those of them whose object others need."""
 
     names: Sequence[BlobName]
     needed: frozenset[tuple[str, bytes]]
-    has_more: bool
 
 
 def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Marked]:
     """Return what may go; whichever organization's job looks, it is for all."""
-    names = blob_rows.ripe(connection, _MOST)
-    has_more = blob_rows.count_marked(connection) > len(names)
-    if not names and not has_more:
+    if not blob_rows.is_any_marked(connection):
         return {}
+    names = blob_rows.ripe(connection, _MOST)
     needed = frozenset(blob_rows.shared(connection, names)) if names else frozenset()
-    first, *others = jobs
-    nothing = Marked((), frozenset(), has_more)
-    return {first.job_id: Marked(names, needed, has_more)} | {job.job_id: nothing for job in others}
+    return {jobs[0].job_id: Marked(names, needed)}
 
 
 def work(items: Sequence[Marked], ports: Ports) -> Sequence[Marked | Exception]:
@@ -57,10 +53,14 @@ def _delete(marked: Marked, ports: Ports) -> Marked:
 
 
 def save(connection: Connection, works: Sequence[Work[Marked, Marked]]) -> Sequence[Emit]:
-    """Delete the rows, and look again while marks are left."""
-    for done in works:
-        blob_rows.forget(connection, done.result.names)
-    return [replace(done.job.then("forget", done.job.key), delay=_LATER) for done in works[:1] if done.result.has_more]
+    """Note what is gone, and look again until no mark is left: at once where more may go."""
+    for done in works:  # one
+        blob_rows.forget(connection, done.result.names, done.result.needed)
+    return [replace(done.job.then("forget", done.job.key), delay=_delay(done.result)) for done in works]
+
+
+def _delay(marked: Marked) -> timedelta:
+    return _LATER if len(marked.names) < _MOST else timedelta(0)
 
 
 STAGE = Stage(

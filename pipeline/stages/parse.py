@@ -14,6 +14,7 @@ from pipeline.core import mime, minimal
 from pipeline.core.suspicion import HEAVY, is_suspicious
 from pipeline.ports import Parser, Ports
 from pipeline.runtime import bounces, indexing, message_rows, screening
+from pipeline.runtime.blob_rows import SOON
 from pipeline.runtime.errors import FieldpostError, ParserDied, Permanent, ReaderBusy, Transient
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.message_rows import Sighting, Understood
@@ -180,16 +181,24 @@ def save(connection: Connection, works: Sequence[Work[Raw, Understood]]) -> Sequ
     """Insert what is new, find what is known, and tie each occurrence to its message."""
     kept = message_rows.keep(connection, [_sighting(done) for done in works])
     jobs = {int(done.job.key): done.job for done in works}
-    held = screening.screen(connection, _arrivals(works, kept.message_ids))
+    held = screening.screen(connection, _arrivals(works, kept))
     bounces.note(connection, kept.fresh)
     index = [indexing.step(jobs[first.occurrence_id], message_id) for message_id, first in kept.fresh.items()]
     stitch = [done.job.then("stitch", done.job.key) for done in works if int(done.job.key) not in held]
-    return [*stitch, *index]
+    return [*stitch, *index, *_forgets(works, kept)]
 
 
-def _arrivals(works: Sequence[Work[Raw, Understood]], message_ids: Sequence[int]) -> Iterator[Arrival]:
-    for done, message_id in zip(works, message_ids, strict=True):
-        yield Arrival(done.job, _sighting(done), message_id)
+def _forgets(works: Sequence[Work[Raw, Understood]], kept: message_rows.Kept) -> Iterator[Emit]:
+    """Yield what takes the bytes of forgotten messages away again."""
+    for done, message_id in zip(works, kept.message_ids, strict=True):
+        if message_id in kept.erased:
+            yield replace(done.job.then("forget", str(done.job.org_id)), mailbox_id=None, delay=SOON)
+
+
+def _arrivals(works: Sequence[Work[Raw, Understood]], kept: message_rows.Kept) -> Iterator[Arrival]:
+    for done, message_id in zip(works, kept.message_ids, strict=True):
+        if message_id not in kept.erased:
+            yield Arrival(done.job, _sighting(done), message_id)
 
 
 def _sighting(done: Work[Raw, Understood]) -> Sighting:
@@ -203,7 +212,7 @@ STAGE = Stage(
     load=load,
     work=work,
     save=save,
-    emits=("stitch", "index"),
+    emits=("stitch", "index", "forget"),
     io=True,
     batch=100,
     permanent=(mime.Unreadable,),

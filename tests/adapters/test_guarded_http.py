@@ -144,6 +144,15 @@ def test_a_redirect_to_another_place_is_not_followed(elsewhere: str, provider: P
     assert sum(provider.asked.values()) == before + 1
 
 
+def test_another_port_of_the_same_host_is_another_place() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.port == 8443
+        return httpx.Response(302, headers={"location": "https://keys.example/jwks"})
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client, pytest.raises(AddressRefused):
+        fetch(client, "https://keys.example:8443/jwks")
+
+
 def test_a_chain_of_redirects_ends(provider: Provider) -> None:
     provider.faults["/jwks"], provider.elsewhere = "elsewhere", "/jwks"
     before = provider.asked["/jwks"]
@@ -214,7 +223,9 @@ def test_the_settings_say_which_private_networks_are_open(environment: str, said
             guard.addresses("127.0.0.1", 143)
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "0.0.0.0", "224.0.0.1", "fd00:ec2::254", "fe80::1"])
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "0.0.0.0", "224.0.0.1", "fd00:ec2::254", "fe80::1", "168.63.129.16"]
+)
 def test_no_setting_opens_what_is_no_server(address: str) -> None:
     with pytest.raises(AddressRefused):
         Guard([*every_private(), *networks("0.0.0.0/0, ::/0")], resolve=_answers(address)).addresses("x.example", 80)

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy import text
 
 from ops_api.cli.main import run
+from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings, environment
 
 
@@ -57,6 +59,13 @@ def fieldpost(capfd: pytest.CaptureFixture[str]) -> Command:
         return Result(code, said.out, said.err)
 
     return command
+
+
+def trail(db: Database) -> list[Any]:
+    """Return what the audit trail holds, the oldest first: action, target and who did it."""
+    with db.begin() as connection:
+        statement = text("SELECT action, target_kind, target_id, actor_id FROM audit_events ORDER BY org_id, number")
+        return list(connection.execute(statement).all())
 
 
 @pytest.fixture

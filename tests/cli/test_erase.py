@@ -7,7 +7,7 @@ import pytest
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
 from tests import factories
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, trail
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,8 @@ def test_an_erasure_is_begun_once_and_listed(fieldpost: Command, served: Setting
     (listed,) = fieldpost("erase", "list", "--json").json
     assert (listed["address"], listed["state"], listed["reason"]) == ("bob@customer.example", "running", "asked for it")
     assert "bob@customer.example" in fieldpost("erase", "list").out
+    row, _ = trail(db)
+    assert (row.action, row.target_kind, row.target_id) == ("people.erase", "erasure", str(first["erasure_id"]))
 
 
 @pytest.mark.parametrize(

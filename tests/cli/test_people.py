@@ -33,7 +33,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, served: Settings) -> Callable[[str], 
 def can_sign_in(db: Database, settings: Settings, password: str = _PASSWORD) -> bool:
     secrets = Secrets.of(settings)
     families = Families(secrets, AccessTokens(secrets, SystemClock()))
-    door = PasswordLogins(db, CHEAP_PASSWORDS, families, SystemClock())
+    door = PasswordLogins(db, CHEAP_PASSWORDS, families, secrets)
     return isinstance(door.attempt("ann@example.org", password), Issued)
 
 

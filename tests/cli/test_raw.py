@@ -116,6 +116,7 @@ def test_bytes_that_are_gone_from_the_store_are_told_with_their_hash(
 ) -> None:
     with db.begin() as connection:
         connection.execute(text("UPDATE occurrences SET raw_sha256 = decode(repeat('00', 32), 'hex')"))
+        connection.execute(text("UPDATE blobs SET sha256 = decode(repeat('00', 32), 'hex') WHERE kind = 'raw'"))
     ran = fieldpost("raw", kept.occurrence_id, "-o", tmp_path / "mail.eml")
     assert (ran.code, "sha256:" + "0" * 64 in ran.err) == (1, True)
 

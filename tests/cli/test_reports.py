@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from models import row_security
 from models.enums import Lane, OccurrenceState
 from models.queries import progress, queue, summary, sync
 from pipeline.commands import sync as commands
@@ -187,6 +188,7 @@ def test_doctor_finds_a_healthy_database_without_workers(fieldpost: Command, ser
         "settings",
         "database",
         "migrations",
+        "row security",
         "secret keys",
         "clock",
         "broker",
@@ -196,6 +198,15 @@ def test_doctor_finds_a_healthy_database_without_workers(fieldpost: Command, ser
         "queue",
     }
     assert {name for name, grade in grades.items() if grade == "fail"} == set()
+
+
+def test_doctor_warns_when_the_barrier_between_organizations_is_not_up(
+    fieldpost: Command, served: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_security, "ROLE", "nobody_made_this_role")
+    result = fieldpost("doctor", "--json")
+    (found,) = (check for check in result.json if check["name"] == "row security")
+    assert (found["grade"], "fieldpost migrate" in found["advice"]) == ("warn", True)
 
 
 def test_doctor_fails_for_tables_of_another_version(fieldpost: Command, served: Settings, db: Database) -> None:

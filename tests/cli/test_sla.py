@@ -9,7 +9,7 @@ import pytest
 from pipeline.commands import calendars, sla_policies
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, trail
 from tests.factories import mail
 from tests.stages.test_clocks import TARGETS, fresh
 from tests.stages.world import World
@@ -64,13 +64,15 @@ def test_a_ticket_tells_its_clocks_and_computing_anew_brings_it_to_the_policy_of
     assert (unknown.code, len(unknown.err.splitlines())) == (2, 1)
 
 
-def test_holidays_come_out_of_a_file(fieldpost: Command, served: Settings, code: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("served", "code")
+def test_holidays_come_out_of_a_file(fieldpost: Command, db: Database, tmp_path: Path) -> None:
     feed = tmp_path / "days.ics"
     feed.write_text(FEED)
     assert fieldpost("sla", "holidays", "office", feed).out == "2 days read; office has 2 holidays\n"
     assert fieldpost("sla", "holidays", "office", feed, "--json").json == {
         "calendar": "office", "read": 2, "holidays": 2,
     }  # fmt: skip
+    assert {(row.action, row.target_kind) for row in trail(db)} == {("sla.change", "calendar")}
     feed.write_bytes(b"\xff\xfe")
     for name, path, said in (
         ("nobody", tmp_path / "days.ics", "UTF-8"),

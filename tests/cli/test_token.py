@@ -9,7 +9,7 @@ from pipeline.commands.mailboxes import ensure_organization
 from pipeline.commands.people import ensure_membership, ensure_person
 from pipeline.runtime import identity
 from pipeline.runtime.db import Database
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, trail
 
 
 @pytest.mark.usefixtures("served")
@@ -30,6 +30,9 @@ def test_a_token_works_from_its_making_to_its_revoking(db: Database, fieldpost: 
     with db.begin() as connection:
         assert identity.by_api_token(connection, token) is None
     assert fieldpost("token", "revoke", "cron").code == 2
+    made, revoked = trail(db)
+    assert made == revoked
+    assert (made.action, made.target_kind, made.actor_id.partition(":")[0]) == ("tokens.change", "api_token", "cli")
 
 
 @pytest.mark.usefixtures("served")

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from models.enums import TransitionKind
+from models.enums import Lane, TransitionKind
 from models.permissions import Permission
 from pipeline import executor
 from pipeline.command import Command, Move, Refused
@@ -19,8 +19,10 @@ from pipeline.core.canonical_json import canonical
 from pipeline.core.principals import Scope
 from pipeline.core.refusing import Because, Refusal
 from pipeline.executor import BadMove
-from pipeline.runtime import idempotency
+from pipeline.runtime import auditing, idempotency, ledger
+from pipeline.runtime.auditing import Entry
 from pipeline.runtime.db import Database
+from pipeline.runtime.jobs import Emit
 from pipeline.table import COMMANDS, legal_moves
 from tests.commands.desks import Desk, principal
 from tests.factories import rows, value
@@ -228,6 +230,19 @@ def test_several_moves_of_one_command_are_kept_in_their_order(ours: Desk) -> Non
     ours.run(replace(desk.UPDATE, effect=twice, wanted=None), CLOSE)
     found = rows(ours.db, "SELECT from_state, to_state FROM transitions ORDER BY id")
     assert [tuple(row) for row in found] == [("new", "open"), ("open", "pending")]
+
+
+def test_the_trail_is_locked_last_so_that_nobody_who_has_an_equal_job_waits_in_a_circle(ours: Desk) -> None:
+    job = Emit("clocks", "k", ours.org_id, None, Lane.REPAIR, 0, "t")
+    asking = replace(desk.UPDATE, effect=lambda *_: executor.Effect({}, jobs=[job]), wanted=None)
+    with ThreadPoolExecutor(1) as pool:
+        with ours.db.begin() as connection:
+            ledger.put(connection, [job])
+            waiting = pool.submit(ours.run, asking, CLOSE)
+            until(lambda: value(ours.db, "SELECT count(*) FROM pg_locks WHERE NOT granted"), "the command waits")
+            auditing.append(connection, Entry(ours.org_id, "other", "somebody"))
+        assert waiting.result().status == 200
+    assert [row[0] for row in ours.trail()] == ["other", "ticket.update"]
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda one: one.name)

@@ -162,6 +162,12 @@ def test_no_mark_is_lost_and_thirty_are_left_as_they_are() -> None:
     assert (found.count("\u0316"), found.count("\u0301")) == (30, 30)
 
 
+@pytest.mark.parametrize("value", ["a\x00", "a\nb", "a\x7f", "a\x85", "\ud83d"])
+def test_a_name_with_a_control_character_or_half_a_pair_is_not_writable(value: str) -> None:
+    assert not text.is_writable(value)
+    assert text.is_writable("Kälte & Klima 👍")
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 @settings(deadline=None)
 def test_text_that_people_write_gets_the_normal_form_of_the_standard(value: str) -> None:

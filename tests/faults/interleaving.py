@@ -185,6 +185,10 @@ class Actor:
             self._stage.note(self.name, "waits for a lock")
             self.is_blocked = True
 
+    def get_execution_options(self) -> dict[str, Any]:
+        """Return what a connection was told of itself: nothing, so it is behind no barrier."""
+        return {}
+
     def turn(self, what: str) -> None:
         """Stop until this actor has its next turn."""
         self.next = what

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from models.enums import Lane, Provider, ReconcileScope, ReprocessKind
+from models.enums import BlobKind, Lane, NoticeKind, Provider, ReconcileScope, ReprocessKind
 from pipeline.adapters.blobs import open_blob_store
 from pipeline.adapters.wiring import CREDENTIALS
-from pipeline.commands import mailboxes, push, reconcile, reprocessing, sync
-from pipeline.runtime import ledger
+from pipeline.commands import erasing, mailboxes, push, reconcile, reprocessing, sync
+from pipeline.core.notices import Words
+from pipeline.runtime import blob_rows, clock_requests, ledger, notices
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
@@ -169,6 +170,10 @@ class Office:
             "stage.reconcile": self._compare,
             "stage.reprocess": self._repeat,
             "stage.watch": self._watch,
+            "stage.clocks": self._time_anew,
+            "stage.erase": self._erase_nobody,
+            "stage.forget": self._mark_bytes,
+            "stage.notify": self._invite,
             "runner.follow": self._fetch_again,
             "dlq.bury": self._blank_mail,
             "sweeper.reclaim": self._lose,
@@ -194,6 +199,35 @@ class Office:
         with self.db.begin() as connection:
             connection.execute(text("UPDATE watches SET renew_at = now() - interval '1 second'"))
             push.request_watches(connection, TOPIC)
+
+    def _time_anew(self) -> None:
+        with self.db.begin() as connection:
+            clock_requests.request(connection, self.org_id)
+
+    def _erase_nobody(self) -> None:
+        """Forget an address that never wrote: what is here stays whole."""
+        with self.db.begin() as connection:
+            erasing.erase_address(
+                connection, self.org_id, f"nobody{uuid4()}@nowhere.example", actor="ann", reason="asked"
+            )
+
+    def _mark_bytes(self) -> None:
+        """Have bytes taken away that nothing needs."""
+        with self.db.begin() as connection:
+            blob_rows.note_blobs(connection, BlobKind.RAW, [(self.org_id, uuid4().bytes * 2, 1, 1)])
+            connection.execute(text("UPDATE blobs SET erased_at = now() WHERE size = 1"))
+            key = str(self.org_id)
+            ledger.put(connection, [Emit("forget", key, self.org_id, None, Lane.REPAIR, 0, "forget")])
+
+    def _invite(self) -> None:
+        with self.db.begin() as connection:
+            person = text("INSERT INTO people (email) VALUES (:email) RETURNING id")
+            address = f"{uuid4()}@example.org"
+            person_id = connection.execute(person, {"email": address}).scalar_one()
+            notices.tell(
+                connection, Secrets.of(self.settings), org_id=self.org_id, person_id=person_id,
+                kind=NoticeKind.INVITATION, recipient=address, words=Words("Welcome", "come in"),
+            )  # fmt: skip
 
     def _fetch_again(self) -> None:
         self._put("fetch", lane=Lane.BACKFILL)

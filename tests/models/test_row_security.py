@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from models import row_security, schema
 from models.base import metadata
@@ -71,6 +71,24 @@ def test_a_query_without_a_condition_sees_and_changes_its_own_organization_alone
     with row_security.unbarred(connection):
         left = [connection.execute(text(f"SELECT org_id FROM {table}")).scalars().all() for table in changed]
     assert all(theirs in rows and ours not in rows for rows in left)
+
+
+def test_whatever_a_query_outside_raises_the_barrier_stands_again(db: Database) -> None:
+    with db.begin() as connection:
+        ours = factories.organization(connection, "ours")
+        row_security.bind(connection, ours)
+        role = text("SELECT current_user, current_setting('app.org_id')")
+        for statement in ("SELECT 1", "SELECT 1/0"):
+            with pytest.raises((ValueError, DBAPIError)), row_security.unbarred(connection):  # noqa: PT012
+                with connection.begin_nested():
+                    connection.execute(text(statement))
+                raise ValueError
+            assert row_security.is_bound(connection)
+            assert tuple(connection.execute(role).one()) == (row_security.ROLE, str(ours))
+        with pytest.raises(DBAPIError), connection.begin_nested(), row_security.unbarred(connection):
+            connection.execute(text("SELECT 1/0"))
+        assert row_security.is_bound(connection)
+        assert tuple(connection.execute(role).one()) == (row_security.ROLE, str(ours))
 
 
 @pytest.mark.parametrize("table", row_security.APPEND_ONLY)

@@ -218,18 +218,21 @@ def seeded(db: Database, secrets: Secrets, blobs: BlobStore) -> Seeded:
     return Seeded(db, secrets, world.org_id)
 
 
+def operations(described: Mapping[str, Any]) -> list[Any]:
+    """Return the operations of a description, by name."""
+    schema = schemathesis.openapi.from_dict(_without_ways_in(described))
+    return sorted((found.ok() for found in schema.get_all_operations()), key=lambda one: str(one.label))
+
+
 class Fuzz:
     """Asks the operations of one description, each generated request as a person of every role; None is nobody."""
 
-    def __init__(
-        self, client: Client, described: Mapping[str, Any], there: Seeded, roles: Sequence[str | None]
-    ) -> None:
+    def __init__(self, client: Client, operations: Sequence[Any], there: Seeded, roles: Sequence[str | None]) -> None:
         self._client, self._there = client, there
         self._people = [(role, there.headers(role)) for role in roles]
         load_all_checks()
         self._checks = CHECKS.get_by_names(list(CHECKED))
-        schema = schemathesis.openapi.from_dict(_without_ways_in(described))
-        self._operations = sorted((found.ok() for found in schema.get_all_operations()), key=lambda one: str(one.label))
+        self._operations = operations
 
     def run(self, part: int, parts: int, cases: int, first_seed: int) -> Tally:
         """Ask the operations of one part until so many cases were asked: a request of one person is a case."""

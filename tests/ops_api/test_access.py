@@ -8,7 +8,8 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from models.permissions import BUILT_IN, Permission
-from ops_api.access import ROWS, TABLE, Access, Scope
+from ops_api.access import Access, Scope
+from ops_api.access_rows import ROWS, TABLE
 from ops_api.app import make_app
 from ops_api.guard import GuardedRoute
 from tests.ops_api.serving import Api, House, Person, rows, settings_for

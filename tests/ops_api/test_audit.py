@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from models.enums import TicketStatus
 from ops_api import audited
-from ops_api.access import ROWS
+from ops_api.access_rows import ROWS
 from ops_api.audited import PER_ACTOR
 from ops_api.limits import Limits
 from pipeline.runtime import auditing

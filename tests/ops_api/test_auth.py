@@ -131,6 +131,12 @@ def test_all_addresses_of_one_ipv6_network_are_one_client() -> None:
     assert limit.take("2001:db8:1::1", "login") is None
 
 
+def test_an_ipv4_client_is_itself_however_a_socket_writes_it() -> None:
+    limit = RateLimit(1, FakeClock())
+    assert [limit.take(f"::ffff:10.0.0.{number}", "login") for number in (1, 2)] == [None, None]
+    assert limit.take("10.0.0.1", "login") == 60
+
+
 def test_a_session_ends_after_twelve_hours_however_much_it_is_used(api: Api, ours: House) -> None:
     person = api.person(ours.org_id)
     assert rows(api.db, "SELECT expires_at - created_at FROM sessions") == [(timedelta(hours=12),)]
@@ -239,7 +245,25 @@ def test_a_person_goes_on_in_another_organization_of_theirs_with_a_new_session(
     said = answer.json()
     assert (answer.status_code, said["organization"]["name"], said["role"]) == (200, "theirs", "viewer")
     assert person.get("/me").json()["organization"]["id"] == str(theirs.org_id)
+    told = rows(api.db, "SELECT org_id, action, actor_id FROM audit_events ORDER BY action")
+    who = str(person.person_id)
+    assert told == [(theirs.org_id, "session.begin", who), (ours.org_id, "session.switch", who)]
     assert api.client(cookies={"oss_session": before}).get("/me").status_code == 401
+
+
+def test_going_on_elsewhere_prolongs_no_session(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    change(api.db, "UPDATE sessions SET expires_at = now() + interval '5 minutes'")
+    ends = person.get("/me").json()["session"]["expires_at"]
+    answer = person.post("/auth/switch-org", json={"organization_id": str(ours.org_id)})
+    assert (answer.status_code, answer.json()["session"]["expires_at"]) == (200, ends)
+
+
+def test_an_origin_that_cannot_be_read_is_another_site(api: Api, ours: House) -> None:
+    person = api.person(ours.org_id)
+    for origin in ("http://[", "http://127.0.0.1:x", "127.0.0.1", "://", "http://", "null"):
+        answer = person.post("/auth/logout", headers={"origin": origin})
+        assert (answer.status_code, answer.json()["code"]) == (403, "foreign_origin"), origin
 
 
 def test_nobody_goes_on_where_they_are_no_member(api: Api, ours: House, theirs: House) -> None:

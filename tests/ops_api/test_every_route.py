@@ -9,16 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from models.permissions import Permission
-from ops_api.access import ROWS, Access, Scope
+from ops_api import password_door
+from ops_api.access import Access, Scope
+from ops_api.access_rows import ROWS
 from ops_api.limits import Limits
 from tests.ops_api import people
 from tests.ops_api.examples import body_of
 from tests.ops_api.objects import CANARY, MAKERS, Objects, elsewhere
+from tests.ops_api.password_world import CHEAP_PASSWORDS
 from tests.ops_api.serving import Api, House, Person, change, house, serving, settings_for
 
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -97,7 +101,10 @@ def _expected(row: Access, who: str) -> set[int] | None:
 
 
 @pytest.fixture
-def walked(database_url: str) -> Iterator[Api]:
+def walked(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    # Passwords cost next to nothing, and the answers that always take as long take no time.
+    monkeypatch.setattr(password_door, "Passwords", lambda: CHEAP_PASSWORDS)
+    monkeypatch.setattr(password_door, "ASK_TAKES", timedelta(0))
     with serving(settings_for(database_url), limits=_GENEROUS) as running:
         yield running
 

@@ -46,6 +46,8 @@ _REFUSED = {
     "deep": b"[" * 65 + b"]" * 65,
     "deep in objects": b'{"a":' * 65 + b"1" + b"}" * 65,
     "deeper than the stack": b"[" * 100_000,
+    # Looked for from each of its quotes anew, it would keep the process busy for an hour.
+    "a string without an end": b"[" + b"[]," * 70 + b'"' + b'\\"' * 500_000,
 }
 
 
@@ -60,6 +62,11 @@ def test_depth_is_what_stands_inside_each_other() -> None:
     assert len(read(b"[" + b",".join([b"[]"] * 500) + b"]", 64)) == 500
     brackets = json.dumps(["[" * 500, "{" * 500, '\\"[' * 100]).encode()
     assert len(read(brackets, 2)) == 3
+
+
+def test_brackets_in_a_string_without_an_end_are_no_depth() -> None:
+    with pytest.raises(json.JSONDecodeError, match="Unterminated"):
+        read(b"[" * 60 + b'"' + b"[" * 10, 64)
 
 
 def test_a_text_that_only_looks_like_a_nul_is_kept() -> None:

@@ -23,7 +23,7 @@ from redis import Redis
 from deploy.local.binaries import find_valkey
 from models.enums import ActorKind
 from models.permissions import Permission
-from ops_api.access import ROWS, TABLE
+from ops_api.access_rows import ROWS, TABLE
 from ops_api.answers import Refusal
 from ops_api.limits import Limits, RateLimit
 from ops_api.rate_limits import Count, Limiter, Rate, Verdict, count_name, rate_of

@@ -134,6 +134,13 @@ def test_an_address_links_only_once_and_only_when_it_is_proved(api: Api, org_id:
     assert _sign_in(api.client()).status_code == 403
 
 
+def test_what_is_no_mail_address_makes_nobody(database: str, org_id: UUID, provider: Provider) -> None:
+    """It would be found beside the telephone number of somebody else."""
+    with serving(_settings(database, provider, oidc_default_role="viewer")) as api:
+        provider.user |= {"email": "+4930123456", "email_verified": True}
+        assert _sign_in(api.client()).json()["code"] == "nobody_here"
+
+
 def test_strangers_and_those_who_left_are_told_so(api: Api, org_id: UUID, provider: Provider) -> None:
     stranger = _sign_in(api.client())
     assert (stranger.status_code, stranger.json()["code"]) == (403, "nobody_here")

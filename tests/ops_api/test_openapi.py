@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops_api.access import ROWS
+from ops_api.access_rows import ROWS
 from ops_api.app import make_app
 from ops_api.shapes import shape_of
 from tests.ops_api.serving import settings_for

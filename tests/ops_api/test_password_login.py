@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event, Semaphore
 from uuid import uuid4
 
 import httpx
@@ -288,3 +289,20 @@ def test_nobody_waits_in_a_queue_without_an_end(api: Api, monkeypatch: pytest.Mo
     answer = log_in(api.client(), "ann@example.org")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert answer.json()["error"]["code"] == "unavailable"
+
+
+def test_who_shows_a_token_waits_for_no_password_of_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = log_in(api.client(), "ann@example.org").json()["refreshToken"]
+    begun, goes_on = Semaphore(0), Event()
+
+    def slowly(*_: object) -> bool:
+        begun.release()
+        return goes_on.wait(20)
+
+    monkeypatch.setattr(CHEAP_PASSWORDS, "is_right", slowly)
+    with ThreadPoolExecutor(password_door.WORKERS) as pool:
+        tries = [pool.submit(log_in, api.client(), "ann@example.org") for _ in range(password_door.WORKERS)]
+        assert all(begun.acquire(timeout=20) for _ in tries)
+        assert refresh(api, token).status_code == 200
+        goes_on.set()
+        assert {one.result().status_code for one in tries} == {200}

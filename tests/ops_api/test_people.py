@@ -8,12 +8,14 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from ops_api import password_door
 from pipeline.runtime.notices import opened
 from pipeline.runtime.secrets import Secrets
 from tests.ops_api.password_world import CHEAP_PASSWORDS, bearer, log_in, with_password
 from tests.ops_api.serving import SECRET, Api, House, Person, rows
+from tests.worker_process import until
 
 _BEN = {"email": "Ben@Example.org", "full_name": "Ben Bolt", "role": "agent", "skills": ["Welding", "welding ", "hvac"]}
 
@@ -208,11 +210,29 @@ def test_a_number_is_one_persons_and_a_name_is_ours_only_if_nobody_elses(
     tech = made(admin, "/people", phone="+4930222222", role="technician")
     assert (tech["email"], tech["phone"]) == (None, "+4930222222")
     assert patch(admin, f"/people/{tech['id']}", phone=None).status_code == 422
+    # A number proves nothing: who wrote it first is let in nowhere else by it.
+    zoe = api.person(theirs.org_id, "admin", "zoe@example.org")
+    for number in ("+4930222222", "+4930111111"):
+        assert said(zoe.post("/people", json={"phone": number, "role": "admin"}))[0] == 409
     assert patch(admin, f"/people/{ben['id']}", full_name="Benjamin", phone=None).json()["full_name"] == "Benjamin"
     foreign = api.person(theirs.org_id, "admin", "zoe@example.org")
     assert foreign.post("/people", json={**_BEN, "full_name": "Mallory"}).json()["full_name"] == "Benjamin"
     assert said(patch(foreign, f"/people/{ben['id']}", full_name="Mallory"))[0] == 409
     assert said(patch(admin, f"/people/{ben['id']}", phone="+4930333333"))[0] == 409
+
+
+def test_two_organizations_that_add_one_person_at_once_are_told_in_words(
+    api: Api, theirs: House, admin: Person
+) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with ThreadPoolExecutor(1) as pool:
+        with api.db.begin() as connection:
+            connection.execute(text("INSERT INTO people (email) VALUES ('ben@example.org')"))
+            asked = pool.submit(admin.post, "/people", json=_BEN)
+            until(lambda: rows(api.db, waiting) != [(0,)], "the invitation waits")
+        answer = asked.result()
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert admin.post("/people", json=_BEN).status_code == 201
 
 
 def test_own_roles_work_at_once_and_built_in_ones_stay(api: Api, ours: House, admin: Person) -> None:
@@ -230,6 +250,10 @@ def test_own_roles_work_at_once_and_built_in_ones_stay(api: Api, ours: House, ad
     assert session.get("/mailboxes").status_code == 200
     assert admin.ask("DELETE", f"/roles/{role['id']}").status_code == 409
     patch(admin, f"/people/{eve['id']}", role="viewer")
+    token = made(admin, "/api-tokens", name="cron", role="scanner")
+    assert admin.ask("DELETE", f"/roles/{role['id']}").status_code == 409
+    # A token that was taken back keeps no role.
+    assert admin.ask("DELETE", f"/api-tokens/{token['id']}").status_code == 204
     assert admin.ask("DELETE", f"/roles/{role['id']}").status_code == 204
     (viewer,) = [one for one in admin.get("/roles").json()["items"] if one["code"] == "viewer"]
     assert viewer["is_built_in"]
@@ -282,6 +306,10 @@ def _narrowed(api: Api, ours: House, admin: Person, accounts: list[Any], sites: 
     assert [one["name"] for one in session.get("/accounts").json()["items"]] == ["Beta"]
     assert [one["id"] for one in session.get("/sites").json()["items"]] == [sites[2]["id"], sites[3]["id"]]
     assert session.get("/sites", params={"account_id": accounts[0]["id"]}).json()["items"] == []
+    # One's own, or a team's, are tickets and no places.
+    patch(admin, f"/people/{eve['id']}", reach="own")
+    session = api.signed_in(ours.org_id, UUID(eve["id"]))
+    assert [session.get(path).json()["items"] for path in ("/accounts", "/sites")] == [[], []]
 
 
 def test_every_change_leaves_its_row_in_the_trail(api: Api, ours: House, admin: Person) -> None:

@@ -172,6 +172,11 @@ def test_a_link_needs_no_session_and_is_for_its_path_bytes_and_person_only(api: 
     )
     assert {nobody.get(path, params={"token": token}).status_code for path in confused} <= {401, 403, 404, 422}
     assert nobody.get(f"{second}/signed/download", params={"token": token}).status_code == 403
+    # What else is there or not is nothing that a link tells.
+    hidden, missing = ours.attach("virus.exe", quarantined=True), f"{first.rpartition('/')[0]}/999999"
+    nowhere = first.replace(str(ours.ticket_id), str(uuid4()))
+    for path in (hidden, missing, nowhere):
+        assert nobody.get(f"{path}/signed/download", params={"token": token}).status_code == 403
     for altered in (f"{token}x", f"x{token}", token[:-1], token.replace(".", ""), "e30.e30", "."):
         assert nobody.get(f"{first}/signed/download", params={"token": altered}).status_code == 403
     other = api.person(ours.org_id, "viewer")

@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Message
 
 from models.enums import Reach
-from ops_api.access import ROWS
+from ops_api.access_rows import ROWS
 from ops_api.requests import Exchange
 from pipeline.command import Command
 from pipeline.commands import desk as commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,16 +11,15 @@ from uuid import UUID
 import pytest
 
 from pipeline.adapters.clock import SystemClock
-from pipeline.runtime import password_logins, past_logins, resetting
+from pipeline.runtime import past_logins, resetting
 from pipeline.runtime.access_tokens import AccessTokens
 from pipeline.runtime.db import Database
-from pipeline.runtime.password_logins import Locked, PasswordLogins, Strangers, Wrong
+from pipeline.runtime.password_logins import Locked, PasswordLogins, Wrong
 from pipeline.runtime.passwords import Cost, Passwords
 from pipeline.runtime.refreshing import Families, Issued, Refused
 from pipeline.runtime.secrets import Secrets
 from tests import factories
 from tests.ops_api.password_world import CHEAP, CHEAP_PASSWORDS, PASSWORD, with_password
-from tests.ops_api.serving import FakeClock
 
 _SECRETS = Secrets("a long secret key that only tests know")
 
@@ -38,7 +38,7 @@ def families(secrets: Secrets = _SECRETS) -> Families:
 
 
 def logins(db: Database, passwords: Passwords = CHEAP_PASSWORDS) -> PasswordLogins:
-    return PasswordLogins(db, passwords, families(), SystemClock())
+    return PasswordLogins(db, passwords, families(), _SECRETS)
 
 
 def test_a_hundred_parallel_wrong_passwords_lock_once_and_count_right(db: Database, org_id: UUID) -> None:
@@ -53,21 +53,37 @@ def test_a_hundred_parallel_wrong_passwords_lock_once_and_count_right(db: Databa
     assert isinstance(door.attempt("ann@example.org", PASSWORD), Locked)
 
 
-def test_strangers_are_locked_alike_and_remembered_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = FakeClock()
-    strangers = Strangers(clock)
+def test_names_that_nobody_has_are_locked_alike_by_all_processes_together(db: Database, org_id: UUID) -> None:
+    doors = [logins(db), logins(db)]
     with ThreadPoolExecutor(10) as pool:
-        found = list(pool.map(lambda _: strangers.wrong("Nobody@example.org "), range(100)))
+        found = list(pool.map(lambda one: doors[one % 2].attempt("Nobody@example.org ", "wrong"), range(100)))
     kinds = Counter((type(one).__name__, isinstance(one, Wrong) and one.has_locked) for one in found)
     assert kinds == {("Wrong", False): 4, ("Wrong", True): 1, ("Locked", False): 95}
-    assert strangers.locked_seconds("nobody@example.org") == 900
-    clock.wait(password_logins.LOCKED_FOR)
-    assert strangers.locked_seconds("nobody@example.org") == 0
-    assert [type(strangers.wrong("nobody@example.org")) for _ in range(5)] == [Wrong] * 5
-    monkeypatch.setattr(password_logins, "_MOST_STRANGERS", 3)
-    for number in range(50):
-        strangers.wrong(f"{number}@example.org")
-    assert len(strangers._tries) <= 4
+    for door in (*doors, logins(db)):
+        locked = door.attempt("nobody@example.org", "wrong")
+        assert isinstance(locked, Locked)
+        assert 890 < locked.seconds <= 900
+    factories.rows(db, "UPDATE unknown_logins SET locked_until = now() RETURNING failed")
+    again = [doors[0].attempt("nobody@example.org", "wrong") for _ in range(5)]
+    assert [(type(one), isinstance(one, Wrong) and one.has_locked) for one in again] == [
+        *((Wrong, False) for _ in range(4)),
+        (Wrong, True),
+    ]
+
+
+def test_a_name_that_nobody_has_is_kept_so_that_nobody_reads_it(db: Database, org_id: UUID) -> None:
+    """It may be a password in the wrong field."""
+    said = "correct horse battery"
+    assert logins(db).attempt(said, "wrong") == Wrong()
+    (row,) = factories.rows(db, "SELECT identifier_sha256 FROM unknown_logins")
+    assert bytes(row.identifier_sha256) != hashlib.sha256(said.encode()).digest()
+
+
+def test_who_comes_to_be_is_not_locked_by_what_was_tried_before(db: Database, org_id: UUID) -> None:
+    door = logins(db)
+    assert isinstance([door.attempt("ben@example.org", "wrong") for _ in range(6)][-1], Locked)
+    with_password(db, org_id, "ben@example.org")
+    assert isinstance(door.attempt("ben@example.org", PASSWORD), Issued)
 
 
 def test_unknown_people_take_the_same_work(db: Database, org_id: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +178,13 @@ def test_what_has_been_over_for_a_month_is_forgotten_and_nothing_else(db: Databa
     aged = "UPDATE {} SET id = uuidv7(interval '-32 days') WHERE {} RETURNING id"
     factories.rows(db, aged.format("refresh_tokens", "session_id = :id"), id=middle)
     factories.rows(db, aged.format("reset_tokens", "true"))
+    tried = "UPDATE unknown_logins SET tried_at = now() - interval '31 days' WHERE identifier_sha256 = :key RETURNING 1"
+    assert [door.attempt(name, "wrong") for name in ("long ago", "today")] == [Wrong(), Wrong()]
+    first = factories.value(db, "SELECT min(identifier_sha256) FROM unknown_logins")
+    factories.rows(db, tried, key=first)
     with db.begin() as connection:
         # One of each kind, and the token of the forgotten session with it.
-        assert past_logins.forget(connection) == 3
+        assert past_logins.forget(connection) == 4
+    assert factories.value(db, "SELECT count(*) FROM unknown_logins") == 1
     assert {row.id for row in factories.rows(db, "SELECT id FROM sessions")} == {middle, new}
     assert [row.session_id for row in factories.rows(db, "SELECT session_id FROM refresh_tokens")] == [new]

@@ -79,6 +79,12 @@ def test_a_pubsub_name_is_given_in_full(monkeypatch: pytest.MonkeyPatch, name: s
         read_settings()
 
 
+def test_no_other_issuer_has_the_name_of_our_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DISPATCH_AUTH_JWT_ISSUER", "fieldpost")
+    with pytest.raises(UserError, match="our own access tokens"):
+        read_settings()
+
+
 def test_push_is_served_only_when_a_good_token_is_known_whole(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FIELDPOST_PUSH_AUDIENCE", "https://mail.example")
     assert not read_settings().is_push_served

@@ -17,6 +17,7 @@ from pipeline.commands import calendars as calendar_commands
 from pipeline.commands import sla_policies
 from pipeline.core.handing_over import Handed, HandOver
 from pipeline.runtime import clock_requests, clocks
+from pipeline.stage import Work
 from pipeline.stages import clocks as stage
 from pipeline.stages import routing, send, stitch
 from tests.factories import NOON, mail
@@ -76,8 +77,9 @@ def policy(world: World, name: str = "p", **changes: Any) -> UUID:
 
 
 def carry_through(world: World) -> int:
-    """Run the walks that were asked for to their end, as a worker does; return in how many batches."""
-    waiting = [row.key for row in world.rows("DELETE FROM jobs WHERE stage = 'clocks' RETURNING key")]
+    """Run the walks that may begin now to their end, as a worker does; return in how many batches."""
+    said = "DELETE FROM jobs WHERE stage = 'clocks' AND run_at <= now() RETURNING key"
+    waiting = [row.key for row in world.rows(said)]
     batches = 0
     while waiting:
         batches += 1
@@ -276,6 +278,22 @@ def test_a_policy_that_is_added_reaches_the_open_tickets_in_batches_and_keeps_wh
         assert_row_agrees(world, one.id)
     assert clocks_of(world, tickets[0].id)["response"].state == "paused"
     assert clocks_of(world, tickets[1].id) == ended
+
+
+def test_a_ticket_that_routing_has_at_hand_while_a_policy_is_added_is_timed_by_it_soon_after(world: World):
+    (arrived,) = world.stitched(mail(), minutes=minutes_from_noon())
+    with world.db.begin() as connection:
+        job = world.job(routing.STAGE, arrived)
+        items = routing.STAGE.load(connection, [job])
+        (outcome,) = routing.STAGE.work(list(items.values()), world.ports)
+        routing.STAGE.save(connection, [Work(job, items[job.job_id], outcome)])
+        made = policy(world)
+        carry_through(world)
+    ticket = world.ticket_of(arrived)
+    assert clocks_of(world, ticket.id)["response"].policy_id is None
+    world.rows("UPDATE jobs SET run_at = now() WHERE stage = 'clocks' AND run_at < now() + interval '2 minutes'")
+    assert carry_through(world) == 1
+    assert clocks_of(world, ticket.id)["response"].policy_id == made
 
 
 def test_a_holiday_that_is_added_moves_what_is_due(world: World):

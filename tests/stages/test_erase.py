@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from email.message import EmailMessage
@@ -12,16 +13,19 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, text
 
-from models.enums import BlobKind, Cause
+from models.enums import BlobKind, Cause, ExtractionState
 from pipeline.commands import erasing as commands
 from pipeline.commands.policy import change_policy
-from pipeline.runtime import blob_rows, erasures
+from pipeline.core.extraction import Extracted
+from pipeline.runtime import blob_rows, erasing, erasures, idempotency, indexing
 from pipeline.runtime.db import Database
-from pipeline.runtime.errors import Transient, UserError
-from pipeline.stages import erase, forget, index
+from pipeline.runtime.errors import Throttled, Transient, UserError
+from pipeline.stage import Work
+from pipeline.stages import erase, forget, index, parse, stitch
 from tests import factories
 from tests.factories import NOON
-from tests.stages.world import World
+from tests.stages.world import Ran, World
+from tests.worker_process import until
 
 CANARY = "zwiebelkuchen"
 CUSTOMER = f"{CANARY}@customer.example"
@@ -126,6 +130,18 @@ def _leave_traces(connection: Connection, world: World, ticket_id: UUID, occurre
         connection.execute(text(statement), values)
 
 
+def test_nothing_is_left_of_whom_we_wrote_to_either_nor_when_our_copy_is_seen_again(world: World) -> None:
+    raw = _mail("help@acme.example", "Your order", f"Dear {CANARY}", to=CUSTOMER)
+    world.routed(raw, labels=("SENT",))
+    assert world.value("SELECT direction FROM messages") == "outbound"
+    _erase(world)
+    assert _places(world) == set()
+    _seen_again(world, raw)
+    world.run(forget.STAGE, world.org_id)
+    assert _places(world) == set()
+    assert world.value("SELECT count(*) FROM occurrence_recipients WHERE address IS NOT NULL") == 2
+
+
 def test_what_others_wrote_stays_whole_and_so_does_the_file_they_share(world: World) -> None:
     occurrences = _arrived(world)
     _erase(world)
@@ -199,8 +215,112 @@ def test_bytes_that_are_being_erased_are_not_noted_until_they_are_gone(world: Wo
         with pytest.raises(Transient, match="is being erased"), world.db.begin() as connection:
             blob_rows.note_blobs(connection, BlobKind.RAW, [(org_id, sha256, 1, 1)])
     world.run(forget.STAGE, world.org_id)
+    assert (BlobKind.RAW, sha256.hex()) not in world.blobs.contents
+    # Somebody may have put them just before they went, and would note what is not there.
+    with pytest.raises(Throttled), world.db.begin() as connection:
+        blob_rows.note_blobs(connection, BlobKind.RAW, [(other, sha256, 1, 1)])
+    _let_go(world)
     with world.db.begin() as connection:
         blob_rows.note_blobs(connection, BlobKind.RAW, [(other, sha256, 1, 1)])
+
+
+def _let_go(world: World) -> None:
+    """Let the time pass in which somebody may note what went, and look again."""
+    world.rows("UPDATE blobs SET erased_at = erased_at - :kept WHERE stored_size = 0", kept=2 * blob_rows.KEPT_MARKED)
+    assert [stage for stage, _ in world.run(forget.STAGE, world.org_id).next] == ["forget"]
+    assert world.run(forget.STAGE, world.org_id).next == []
+
+
+def _seen_again(world: World, raw: bytes) -> tuple[int, Ran]:
+    """Let a mail that is known stand in a colleague's mailbox, too, where its bytes are others."""
+    other = b"Received: from a by b; Mon, 2 Mar 2026 12:00:09 +0000\r\n" + raw
+    found = world.arrive(other, mailbox_id=world.mailbox("colleague@acme.example"))
+    with world.db.begin() as connection:
+        noted = [(world.org_id, hashlib.sha256(other).digest(), len(other), len(other))]
+        blob_rows.note_blobs(connection, BlobKind.RAW, noted)
+    return found, world.run(parse.STAGE, found)
+
+
+def test_a_second_sighting_of_what_was_erased_brings_nothing_back(world: World) -> None:
+    occurrences = _arrived(world)
+    raw = next(raw for raw in world.blobs.contents.values() if f"{CANARY} two".encode() in raw)
+    _erase(world)
+    _let_go(world)
+    again, ran = _seen_again(world, raw)
+    assert sorted(stage for stage, _ in ran.next) == ["forget", "stitch"]
+    first = world.value("SELECT message_id FROM occurrences WHERE id = :id", id=occurrences[1])
+    assert world.value("SELECT message_id FROM occurrences WHERE id = :id", id=again) == first
+    world.run(stitch.STAGE, again)
+    world.run(forget.STAGE, world.org_id)
+    assert _places(world) == set()
+    assert [content for content in world.blobs.contents.values() if CANARY.encode() in content] == []
+
+
+def test_a_second_sighting_that_is_tied_while_the_first_is_erased_goes_with_it(world: World) -> None:
+    raw = _mail(CUSTOMER, "again", f"where is my {CANARY}")
+    (occurrence_id,) = world.routed(raw)
+    message_id = world.value("SELECT message_id FROM occurrences WHERE id = :id", id=occurrence_id)
+    with ThreadPoolExecutor(1) as pool:
+        with world.db.begin() as connection:
+            erasing.erase_messages(connection, world.org_id, [message_id])
+            waiting = pool.submit(_seen_again, world, raw)
+            until(lambda: world.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, "parse waits")
+        assert ("forget", str(world.org_id)) in waiting.result()[1].next
+    assert world.value("SELECT count(*) FROM blobs WHERE erased_at IS NULL") == 0
+    assert world.rows("SELECT message_id, evidence FROM occurrence_recipients") == [(message_id, {})] * 2
+
+
+def test_what_is_erased_while_a_second_sighting_is_being_tied_to_it_takes_that_along(world: World) -> None:
+    raw = _mail(CUSTOMER, "again", f"where is my {CANARY}")
+    (occurrence_id,) = world.routed(raw)
+    message_id = world.value("SELECT message_id FROM occurrences WHERE id = :id", id=occurrence_id)
+    again = world.arrive(raw, mailbox_id=world.mailbox("colleague@acme.example"))
+    job = world.job(parse.STAGE, again)
+    with world.db.begin() as connection:
+        items = parse.STAGE.load(connection, [job])
+        blob_rows.note_blobs(connection, BlobKind.RAW, [(world.org_id, hashlib.sha256(raw).digest(), 1, 1)])
+    (understood,) = parse.STAGE.work(list(items.values()), world.ports)
+
+    def erase_it() -> None:
+        with world.db.begin() as connection:
+            erasing.erase_messages(connection, world.org_id, [message_id])
+
+    with ThreadPoolExecutor(1) as pool:
+        with world.db.begin() as connection:
+            parse.STAGE.save(connection, [Work(job, items[job.job_id], understood)])
+            waiting = pool.submit(erase_it)
+            until(lambda: world.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, "erasing waits")
+        waiting.result()
+    assert world.rows("SELECT message_id, evidence FROM occurrence_recipients") == [(message_id, {})] * 2
+
+
+def test_what_was_read_to_be_indexed_before_it_was_erased_is_not_indexed_after(world: World) -> None:
+    _arrived(world)
+    ids = [row.id for row in world.rows("SELECT id FROM messages ORDER BY id")]
+    world.rows("DELETE FROM message_search")
+    world.rows("DELETE FROM attachment_texts")
+    with world.db.begin() as connection:
+        mails, _ = indexing.load(connection, ids)
+        content = Extracted(ExtractionState.DONE, f"only {CANARY}")
+        done = [(one, indexing.compose(one, {part.sha256: content for part in one.attached})) for one in mails.values()]
+    _erase(world)
+    with world.db.begin() as connection:
+        indexing.save(connection, done)
+    assert world.rows("SELECT message_id FROM message_search") == [(ids[2],)]
+    assert world.value("SELECT count(*) FROM attachment_texts") == 1
+
+
+def test_an_answer_that_is_kept_for_a_repetition_says_nothing_of_a_forgotten_ticket(world: World) -> None:
+    occurrences = _arrived(world)
+    ticket_id = world.ticket_of(occurrences[0]).id
+    with world.db.begin() as connection:
+        key = idempotency.Key(world.org_id, "ann", "PATCH", f"/tickets/{ticket_id}", "k", b"b" * 32)
+        assert idempotency.enter(connection, key) is None
+        body = {"id": str(ticket_id), "requester_email": CUSTOMER}
+        idempotency.keep(connection, key, idempotency.Stored(200, {"body": body, "version": 1}))
+    _erase(world)
+    with world.db.begin() as connection:
+        assert idempotency.enter(connection, key) == idempotency.Stored(200, {"body": {}, "version": 1})
 
 
 def test_an_object_that_another_organization_needs_stays(world: World) -> None:
@@ -221,6 +341,8 @@ def test_a_mark_that_an_older_transaction_may_not_have_seen_waits_for_its_end(wo
         assert world.value("SELECT count(*) FROM blobs WHERE erased_at IS NOT NULL") == 3
         assert any(CANARY.encode() in content for content in world.blobs.contents.values())
     world.run(forget.STAGE, world.org_id)
+    assert [content for content in world.blobs.contents.values() if CANARY.encode() in content] == []
+    _let_go(world)
     assert world.value("SELECT count(*) FROM blobs WHERE erased_at IS NOT NULL") == 0
 
 
@@ -231,6 +353,23 @@ def _open(db: Database) -> Iterator[None]:
         connection.execute(text("SELECT txid_current()"))
         yield
         connection.rollback()
+
+
+def test_a_ticket_that_is_opened_while_its_age_is_looked_at_keeps_its_mail(world: World) -> None:
+    ids = [world.ticket_of(one).id for one in _arrived(world)]
+    world.rows("UPDATE tickets SET status = 'closed', closed_at = now()")
+    with world.db.begin() as connection:
+        erasure_id, _ = erasures.start(
+            connection, world.org_id, before_at=NOON + timedelta(days=1), actor="ann", reason="old"
+        )
+    with ThreadPoolExecutor(1) as pool:
+        with world.db.begin() as connection:
+            opened = text("UPDATE tickets SET status = 'open', closed_at = NULL WHERE id = :id")
+            connection.execute(opened, {"id": ids[0]})
+            waiting = pool.submit(_run, world, erasure_id)
+            until(lambda: world.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, "erasing waits")
+        waiting.result()
+    assert world.rows("SELECT erased_at IS NOT NULL FROM messages ORDER BY id") == [(False,), (True,), (True,)]
 
 
 def test_a_policy_forgets_what_ended_long_ago_and_nothing_that_is_open(world: World) -> None:

@@ -163,6 +163,23 @@ def test_messages_split_off_become_a_ticket_and_replies_to_them_follow(world: Wo
     assert after == before
 
 
+def test_what_is_split_off_stays_whose_it_was_and_where_it_belonged(world: World):
+    root, other = world.stitched(mail("a", message_id="<a@x>"), mail("b", message_id="<b@x>", in_reply_to="<a@x>"))
+    values = {"org": world.org_id, "mailbox": world.mailbox_id, "ticket": world.ticket_of(root).id}
+    world.rows("INSERT INTO people (email, full_name) VALUES ('eve@acme.example', 'Eve')")
+    world.rows("INSERT INTO accounts (org_id, name) VALUES (:org, 'Acme')", **values)
+    world.rows("INSERT INTO sites (org_id, account_id, name) SELECT org_id, id, 'North' FROM accounts")
+    world.rows(
+        "UPDATE tickets SET assignee_user_id = (SELECT id FROM people), account_id = (SELECT id FROM accounts),"
+        " site_id = (SELECT id FROM sites), mailbox_id = :mailbox, decided_at = now() WHERE id = :ticket",
+        **values,
+    )
+    split(world, code_of(world, root), other)
+    said = "SELECT DISTINCT assignee_user_id, account_id, site_id, mailbox_id, decided_at FROM tickets"
+    (row,) = world.rows(said)
+    assert None not in tuple(row)
+
+
 def test_a_reply_to_both_halves_of_a_split_goes_where_it_answers(world: World):
     root, other = world.stitched(mail("a", message_id="<a@x>"), mail("b", message_id="<b@x>", in_reply_to="<a@x>"))
     made = split(world, code_of(world, root), other)

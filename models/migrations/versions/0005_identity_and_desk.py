@@ -901,6 +901,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_blobs_erased", "blobs", ["kind", "sha256"], unique=False, postgresql_where=sa.text("erased_at IS NOT NULL")
     )
+    op.create_index(op.f("ix_attachments_org_id_sha256"), "attachments", ["org_id", "sha256"], unique=False)
     op.add_column("messages", sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("routing_rules", sa.Column("assign_user_id", sa.Uuid(), nullable=True))
     op.add_column("routing_rules", sa.Column("strategy", sa.Text(), nullable=True))
@@ -1021,6 +1022,7 @@ def downgrade() -> None:
     op.drop_column("routing_rules", "strategy")
     op.drop_column("routing_rules", "assign_user_id")
     op.drop_column("messages", "erased_at")
+    op.drop_index(op.f("ix_attachments_org_id_sha256"), table_name="attachments")
     op.drop_index("ix_blobs_erased", table_name="blobs", postgresql_where=sa.text("erased_at IS NOT NULL"))
     op.drop_column("blobs", "erased_at")
     op.drop_index(op.f("ix_transitions_ticket_id_id"), table_name="transitions")
