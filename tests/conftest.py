@@ -82,7 +82,7 @@ def servers() -> Iterator[Endpoints]:
 def fresh_database(servers: Endpoints) -> Iterator[str]:
     """Give the block the URL of a migrated database that is its alone."""
     name = f"test_{uuid4().hex[:12]}"
-    _run(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    _run(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
     try:
         yield _named(servers.database_url, name)
     finally:

@@ -29,7 +29,7 @@ _STRANGE = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tabl
 def reused_database(servers: Endpoints) -> Iterator[str]:
     """Yield the URL of a migrated database."""
     name = f"test_{uuid4().hex[:12]}"
-    _run(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    _run(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
     yield _named(servers.database_url, name)
     _run(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -59,6 +59,26 @@ _REQUESTED = text("""
      WHERE w.org_id = :org AND w.haystack LIKE :pattern AND t.requester_email = :address
 """)
 
+#: Somebody with an account who is no colleague any more, here or elsewhere; another organization's stay theirs.
+_FORMER = text("""
+    SELECT p.id FROM people p
+     WHERE p.email = :address AND NOT EXISTS (
+           SELECT FROM memberships m WHERE m.person_id = p.id AND (m.is_active OR m.org_id <> :org))
+       FOR UPDATE
+""")
+_PEOPLE_STEPS = {
+    "people": text("""
+        UPDATE people SET email = NULL, phone = NULL, full_name = '', password_hash = NULL, is_active = false,
+                          erased_at = now()
+         WHERE id = ANY(CAST(:people AS uuid[]))
+    """),
+    "identities": text("DELETE FROM identities WHERE person_id = ANY(CAST(:people AS uuid[]))"),
+    "notices": text("""
+        UPDATE notices SET recipient = '', sealed = NULL, last_error = NULL
+         WHERE person_id = ANY(CAST(:people AS uuid[]))
+    """),
+}
+
 _MARK_RAW = text("""
     UPDATE blobs SET erased_at = now()
      WHERE org_id = :org AND kind = 'raw' AND erased_at IS NULL AND sha256 IN (
@@ -228,10 +248,12 @@ def erase_mentions(connection: Connection, org_id: UUID, address: str, after: in
 
 
 def erase_requests(connection: Connection, org_id: UUID, address: str) -> Counter[str]:
-    """Erase what tickets say of who asked for them, whatever stands in them; their notes, too."""
+    """Erase what tickets say of who asked for them, whatever stands in them, their notes, and a former colleague."""
     escaped = address.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     found = connection.execute(_REQUESTED, {"org": org_id, "address": address, "pattern": f"%{escaped}%"})
-    return erase_tickets(connection, list(found.scalars()))
+    counts = erase_tickets(connection, list(found.scalars()))
+    former = list(connection.execute(_FORMER, {"org": org_id, "address": address}).scalars())
+    return counts + (_counted(connection, _PEOPLE_STEPS, {"people": former}) if former else Counter())
 
 
 def erase_tickets(connection: Connection, ticket_ids: Sequence[UUID]) -> Counter[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from dataclasses import dataclass
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from pipeline.core.passwords import prepared
 
@@ -24,8 +27,8 @@ class Passwords:
 
     def __init__(self, cost: Cost = Cost()) -> None:
         self._hasher = PasswordHasher(time_cost=cost.passes, memory_cost=cost.memory_kib, parallelism=cost.lanes)
-        #: Of no password that anybody has: what is typed for nobody is checked against it.
-        self._nobody = self._hasher.hash("nobody")
+        #: Of no password at all: what is typed for nobody is checked against it, at the same cost.
+        self._nobody = _of_nothing(cost)
 
     def hashed(self, password: str) -> str:
         """Return what is stored of a password."""
@@ -42,3 +45,9 @@ class Passwords:
     def renewed(self, stored: str, password: str) -> str | None:
         """Return a new hash of a right password when the stored one was made at another cost; None when it is good."""
         return self.hashed(password) if self._hasher.check_needs_rehash(stored) else None
+
+
+def _of_nothing(cost: Cost) -> str:
+    """Return a hash in the form that is stored, of random bytes: making a true one would cost each process 0.15 s."""
+    salt, digest = (base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in (16, 32))
+    return f"$argon2id$v={ARGON2_VERSION}$m={cost.memory_kib},t={cost.passes},p={cost.lanes}${salt}${digest}"

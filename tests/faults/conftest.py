@@ -6,8 +6,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
 from deploy.local.lock import Endpoints
@@ -18,6 +20,7 @@ from pipeline.runtime.settings import Settings
 from tests.conftest import memory
 from tests.faults.forked import forked
 from tests.flow.imports import Import
+from tests.smtp_server import HOST, PASSWORD, USER, smtp_server
 from tests.worker_process import WorkerProcesses
 
 SIZE = 600
@@ -45,6 +48,14 @@ def servers(supervisor: Supervisor) -> Endpoints:
         schema.migrate(connection)
     engine.dispose()
     return supervisor.endpoints
+
+
+@pytest.fixture
+def relayed(settings: Settings) -> Iterator[Settings]:
+    """Settings under which notices to people have a relay to leave by."""
+    with smtp_server() as post:
+        url = SecretStr(f"smtp://{quote(USER)}:{PASSWORD}@{HOST}:{post.port}")
+        yield settings.model_copy(update={"mail_relay_url": url, "mail_from": "desk@example.org"})
 
 
 @pytest.fixture

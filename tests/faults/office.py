@@ -47,6 +47,8 @@ _LISTED = """
 _TIME_PASSES = """
     WITH aged AS (
         UPDATE outbound SET handed_over_at = now() - interval '30 minutes' WHERE state IN ('queued', 'sending')
+    ), kept AS (
+        UPDATE blobs SET erased_at = erased_at - interval '1 hour' WHERE erased_at IS NOT NULL
     ) UPDATE jobs SET run_at = now() WHERE state = 'waiting'
 """
 

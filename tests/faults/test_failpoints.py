@@ -8,10 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-from pydantic import SecretStr
 
 from pipeline.adapters.local_blobs import PARTS, STALE, LocalBlobs
 from pipeline.runtime.db import Database
@@ -22,7 +20,6 @@ from tests.faults.failpoints import STEPS, WORKER_STEPS, Action, Fate, Plan, poi
 from tests.faults.forked import Forked, forked
 from tests.faults.office import Office
 from tests.gmail_server.server import GmailServer
-from tests.smtp_server import HOST, PASSWORD, USER, smtp_server
 
 pytestmark = pytest.mark.faults
 
@@ -48,14 +45,9 @@ def _group(point: str) -> str | None:
 
 
 @pytest.fixture
-def quick(settings: Settings) -> Iterator[Settings]:
-    """Settings under which schedules come round each second, and notices have a relay to leave by."""
-    with smtp_server() as post:
-        relay = {
-            "mail_relay_url": SecretStr(f"smtp://{quote(USER)}:{PASSWORD}@{HOST}:{post.port}"),
-            "mail_from": "desk@example.org",
-        }
-        yield settings.model_copy(update={"history_schedule": "* * * * * *", **relay})
+def quick(relayed: Settings) -> Settings:
+    """Settings under which schedules come round each second."""
+    return relayed.model_copy(update={"history_schedule": "* * * * * *"})
 
 
 @pytest.fixture

@@ -22,17 +22,17 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def children(settings: Settings, tmp_path: Path) -> Iterator[Forked]:
+def children(relayed: Settings, tmp_path: Path) -> Iterator[Forked]:
     """Return no processes yet; those that the test starts end with it."""
-    with forked(settings, tmp_path) as found:
+    with forked(relayed, tmp_path) as found:
         yield found
 
 
 @pytest.fixture
-def office(db: Database, settings: Settings, tmp_path: Path) -> Iterator[Office]:
+def office(db: Database, relayed: Settings, tmp_path: Path) -> Iterator[Office]:
     """A company of this test's own, at a Gmail of its own."""
     with GmailServer(seed=1) as server:
-        yield Office(server, db, settings, tmp_path)
+        yield Office(server, db, relayed, tmp_path)
 
 
 @pytest.mark.fault("F-14")

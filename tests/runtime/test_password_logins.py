@@ -9,6 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from argon2 import extract_parameters
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.runtime import past_logins, resetting
@@ -188,3 +189,11 @@ def test_what_has_been_over_for_a_month_is_forgotten_and_nothing_else(db: Databa
     assert factories.value(db, "SELECT count(*) FROM unknown_logins") == 1
     assert {row.id for row in factories.rows(db, "SELECT id FROM sessions")} == {middle, new}
     assert [row.session_id for row in factories.rows(db, "SELECT session_id FROM refresh_tokens")] == [new]
+
+
+def test_what_is_typed_for_nobody_is_checked_at_the_cost_of_a_true_hash() -> None:
+    passwords = Passwords(CHEAP)
+    true, nobody = passwords.hashed("velvet comet harbour 88"), passwords._nobody
+    assert extract_parameters(nobody) == extract_parameters(true)
+    assert len(nobody) == len(true)
+    assert not passwords.is_right(None, "velvet comet harbour 88")

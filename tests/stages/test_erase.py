@@ -386,3 +386,45 @@ def test_a_policy_forgets_what_ended_long_ago_and_nothing_that_is_open(world: Wo
     _run(world, world.value("SELECT id FROM erasures"))
     assert world.rows("SELECT m.erased_at IS NOT NULL FROM messages m ORDER BY m.id") == [(True,), (False,), (False,)]
     assert world.ticket_of(occurrences[1]).requester_email == CUSTOMER
+
+
+def _person(world: World, email: str, *, is_active: bool) -> UUID:
+    """Write a person with a telephone and a notice, who is or was a member; return their id."""
+    statement = """
+        WITH made AS (
+            INSERT INTO people (email, phone, full_name, password_hash) VALUES (:email, '+4915112345678', :name, 'hash')
+            RETURNING id
+        ), told AS (
+            INSERT INTO notices (org_id, person_id, kind, recipient) SELECT :org, id, 'invitation', :email FROM made
+        ), joined AS (
+            INSERT INTO memberships (org_id, person_id, role_id, is_active)
+            SELECT :org, made.id, r.id, :active FROM made, roles r WHERE r.code = 'viewer'
+        ) SELECT id FROM made
+    """
+    values = {"org": world.org_id, "email": email, "name": f"Frau {CANARY}", "active": is_active}
+    found: UUID = world.rows(statement, **values)[0].id
+    return found
+
+
+def test_a_former_colleague_is_forgotten_with_their_address(world: World) -> None:
+    person = _person(world, CUSTOMER, is_active=False)
+    _erase(world)
+    assert _places(world) == set()
+    (row,) = world.rows(
+        "SELECT email, phone, password_hash, is_active, erased_at FROM people WHERE id = :id", id=person
+    )
+    assert (row.email, row.phone, row.password_hash, row.is_active) == (None, None, None, False)
+    assert row.erased_at is not None
+
+
+def test_who_still_works_here_or_worked_elsewhere_keeps_their_account(world: World) -> None:
+    colleague, other = _person(world, CUSTOMER, is_active=True), "other@customer.example"
+    world.rows("UPDATE people SET phone = NULL")
+    elsewhere = _person(world, other, is_active=False)
+    with world.db.begin() as connection:
+        org_id = factories.organization(connection)
+    world.rows("UPDATE memberships SET org_id = :org WHERE person_id = :id", org=org_id, id=elsewhere)
+    _erase(world)
+    _erase(world, other)
+    assert world.value("SELECT count(*) FROM people WHERE erased_at IS NULL AND email IS NOT NULL") == 2
+    assert world.value("SELECT email FROM people WHERE id = :id", id=colleague) == CUSTOMER
