@@ -287,4 +287,6 @@ def test_the_index_is_asked_for_the_piece_that_tells_most() -> None:
     assert telling_piece("customer26204@post.example") == "26204@p"
     assert telling_piece("tkt-abcd2345wxyz7777") == "xyz7777"
     assert telling_piece("the start") == "the start"
+    assert telling_piece("charger at invoice") == " at inv"
+    assert telling_piece("bill for charger") == "for cha"
     assert "26204" in telling_piece("e" * 180 + "26204")
