@@ -16,7 +16,7 @@ from pipeline.core.assigning import Assignment
 from pipeline.core.routing import RULES_VERSION, Decision
 from pipeline.core.routing_records import as_stored
 from pipeline.ports import Ports
-from pipeline.runtime import assigning, clocks, deciding
+from pipeline.runtime import assigning, clocks, deciding, regrouping
 from pipeline.runtime.assigning import Wish
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.deciding import Policy
@@ -37,7 +37,6 @@ _NEXT = text(f"""
      WHERE t.id > CAST(:after AS uuid) AND t.created_at <= :started_at AND {_MINE}
      ORDER BY t.id LIMIT :limit
 """)  # noqa: S608 - made of the constant above
-_LOCK = text("SELECT id FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 _TICKETS = text("""
     SELECT id, org_id, status, priority, queue_id, assignee_user_id, tags, routing, decided_at
       FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) AND routing IS NOT NULL AND status <> 'merged' ORDER BY id
@@ -124,7 +123,7 @@ class Rerouting:
         ids = [UUID(subject.key) for subject, _ in changed]
         if not ids:
             return Effects()
-        connection.execute(_LOCK, {"ids": ids})
+        regrouping.lock_tickets(connection, ids)
         now = {one.key: one.loaded for one in _subjects(connection, run.org_id, ids)}
         refused = {
             subject.key: CHANGED
