@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Break it, where that was asked for."""
+    """Break it, where that was asked for; let Ctrl-C reach children also when the run is in the background."""
+    # A shell starts background jobs with SIGINT ignored, and what is ignored stays so in every child.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if name := config.getoption("--mutation"):
         mutations.apply(name)
 

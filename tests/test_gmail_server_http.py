@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import signal
@@ -123,6 +124,16 @@ def test_stopping_leaves_no_thread_and_no_open_port(server: GmailServer) -> None
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), timeout=10)
     assert not [thread for thread in threading.enumerate() if thread.name == f"gmail-server-{port}"]
+
+
+def test_a_client_that_is_just_being_let_in_is_hung_up_on(server: GmailServer) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port)), timeout=10):
+            server.stop()
+        # A connection left to nobody warns when it is collected, and a warning is an error here.
+        gc.collect()
+        server.start()
 
 
 def test_a_stopped_server_comes_back_on_its_port_with_its_mail(server: GmailServer) -> None:

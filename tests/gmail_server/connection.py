@@ -150,6 +150,12 @@ class Connection(asyncio.Protocol):
             answer.release()
 
 
+async def _accepting() -> None:
+    """Wait for connections that were accepted and not made yet."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 class Listener:
     """A listening socket on a thread of its own. `start` returns when it listens, `stop` when nothing is left open."""
 
@@ -212,6 +218,9 @@ class Listener:
         server = await self._loop.create_server(lambda: Connection(self), sock=sock)
         self._ready.set()
         await self._stopping.wait()
+        # Whoever is being let in comes in first: a closed server leaves such a connection to nobody.
+        self._loop.remove_reader(sock)
+        await _accepting()
         server.close()
         while self._open:
             self._empty.clear()
