@@ -18,11 +18,13 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from models.base import created, metadata, word
 from models.enums import ActorKind, AuditOutcome, TransitionKind
+from models.lifecycle import legal_condition
 
 #: Who did what to which thing. Ids and words only: whatever could name a person stands in `audit_details`, of which
 #: the chain holds the hash, so that erasing it breaks nothing. A trigger refuses every change.
@@ -121,5 +123,9 @@ transitions = Table(
     Column("audit_number", BigInteger, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     ForeignKeyConstraint(["org_id", "audit_number"], ["audit_events.org_id", "audit_events.number"]),
+    #: The legal pairs of contract 000, from the one table of the lifecycle.
+    CheckConstraint(legal_condition(), name="dispatch_legal"),
     Index(None, "ticket_id", "id"),
+    #: What happened in a stretch of time: alerts.
+    Index("ix_transitions_dispatch", "org_id", "at", postgresql_where=text("kind = 'dispatch'")),
 )

@@ -96,6 +96,8 @@ class BlobKind(StrEnum):
 
     RAW = "raw"
     ATTACHMENT = "attachment"
+    EVIDENCE = "evidence"  #: proof of field work, and its small pictures
+    DOCUMENT = "document"  #: what we print, like invoices
 
 
 class Disposition(StrEnum):
@@ -192,6 +194,7 @@ class OutboundKind(StrEnum):
 
     REPLY = "reply"  #: a person
     ACKNOWLEDGEMENT = "acknowledgement"  #: the desk itself: "we have it"
+    VISIT = "visit"  #: the desk itself: when somebody comes, with an invitation (RFC 5545)
 
 
 class OutboundState(StrEnum):
@@ -540,3 +543,89 @@ class ErasureState(StrEnum):
 
     RUNNING = "running"
     DONE = "done"
+
+
+class DispatchPriority(StrEnum):
+    """How soon field work must start (contract 000)."""
+
+    EMERGENCY = "EMERGENCY"
+    URGENT = "URGENT"
+    ROUTINE = "ROUTINE"
+
+
+class HoldReason(StrEnum):
+    """Why a schedule waits for the customer (contract 000)."""
+
+    CUSTOMER_PENDING = "CUSTOMER_PENDING"
+    CUSTOMER_UNREACHABLE = "CUSTOMER_UNREACHABLE"
+    CUSTOMER_CONFIRMATION_STALE = "CUSTOMER_CONFIRMATION_STALE"
+
+
+class HoldState(StrEnum):
+    """What became of a hold."""
+
+    OPEN = "open"
+    RELEASED = "released"  #: the customer confirmed
+    ROLLED_BACK = "rolled_back"  #: somebody gave it up
+    LAPSED = "lapsed"  #: nobody answered in time
+    CANCELLED = "cancelled"  #: the ticket was
+
+
+class VisitState(StrEnum):
+    """Where one visit of a technician stands."""
+
+    BOOKED = "booked"
+    UNDER_WAY = "under_way"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class ApprovalKind(StrEnum):
+    """What an approval is about (contract 000)."""
+
+    NTE_INCREASE = "NTE_INCREASE"
+    PROPOSAL = "PROPOSAL"
+
+
+class ApprovalState(StrEnum):
+    """Where an approval stands (contract 000)."""
+
+    PENDING = "PENDING"
+    APPROVED = "APPROVED"
+    DENIED = "DENIED"
+    CANCELLED = "CANCELLED"
+
+
+class AssignmentMode(StrEnum):
+    """How a technician was sent (contract 000)."""
+
+    STANDARD = "STANDARD"
+    EMERGENCY_BYPASS = "EMERGENCY_BYPASS"
+
+
+class QaResult(StrEnum):
+    """What a check of finished work found (contract 000)."""
+
+    PASS = "PASS"  # noqa: S105 - a result, not a secret
+    FAIL = "FAIL"
+
+
+class EvidenceCheck(StrEnum):
+    """Whether what a piece of evidence refers to was looked at."""
+
+    CHECKED = "checked"  #: it is in our store: size, type and hash are known
+    UNCHECKED = "unchecked"  #: it is in a store that is not ours to read
+
+
+class TimeKind(StrEnum):
+    """What time was spent on."""
+
+    LABOR = "labor"
+    TRAVEL = "travel"
+
+
+class PlanState(StrEnum):
+    """What became of a day's plan."""
+
+    DRAFT = "draft"
+    APPLIED = "applied"

@@ -7,6 +7,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -112,9 +113,15 @@ sites = Table(
     Column("country", Text, nullable=False, server_default=text("'US'")),
     Column("timezone", Text, nullable=False, server_default=text("'UTC'")),
     Column("access_instructions", Text),
+    #: Which technicians come here; NULL where any may.
+    Column("zone", Text),
+    Column("lat", Double),
+    Column("lon", Double),
     created(),
     UniqueConstraint("account_id", "name"),
     CheckConstraint("name <> ''", name="name_not_blank"),
+    CheckConstraint("lat BETWEEN -90 AND 90 AND lon BETWEEN -180 AND 180", name="on_earth"),
+    CheckConstraint("(lat IS NULL) = (lon IS NULL)", name="position_whole"),
     Index(None, "org_id"),
 )
 

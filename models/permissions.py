@@ -52,6 +52,19 @@ class Permission(StrEnum):
     TECH_COMPLETE = "tech.complete"
     QA_VERIFY = "qa.verify"
     GENERATE_INVOICE = "billing.generate_invoice"
+    # What the lifecycle needs besides.
+    TICKET_CANCEL = "ticket.cancel"
+    TICKET_CLOSE = "ticket.close"
+    TICKET_REOPEN = "ticket.reopen"
+    SCHEDULE_HOLD = "schedule.hold"
+    ASSIGNMENT_RECOMMEND = "assignment.recommend"
+    CLOSEOUT_CANDIDATE = "closeout.candidate"
+    DISPATCH_READ = "dispatch.read"  #: the dispatcher's queue, alerts, technicians' calendars
+    PLANS_CHANGE = "plans.change"
+    TECHNICIANS_CHANGE = "technicians.change"
+    TEMPLATES_CHANGE = "templates.change"
+    INVOICES_READ = "invoices.read"
+    RATES_CHANGE = "rates.change"
     # The workshop of contract 002.
     WORKSHOP_READ = "workshop.read"
     WORKSHOP_CREATE = "workshop.create"
@@ -86,7 +99,7 @@ _P = Permission
 _DESK = (_P.OWN_SESSION, _P.TICKETS_READ, _P.QUEUES_READ, _P.DEAD_LETTERS_READ)
 _DISPATCHING = (
     *(_P.TICKET_CREATE, _P.TICKET_TRIAGE, _P.SCHEDULE_PROPOSE, _P.ADD_EVIDENCE, _P.READ_EVIDENCE),
-    *(_P.CASES_READ, _P.CASES_TRIAGE),
+    *(_P.CASES_READ, _P.CASES_TRIAGE, _P.ASSIGNMENT_RECOMMEND, _P.CLOSEOUT_CANDIDATE, _P.DISPATCH_READ),
 )
 _WORKSHOP_LEAD = (_P.OWN_SESSION, _P.WORKSHOP_READ, _P.WORK_ORDERS_READ, _P.TICKETS_READ, _P.DUTY_READ)
 
@@ -115,14 +128,22 @@ BUILT_IN: tuple[BuiltIn, ...] = (
         "Dispatcher",
         *(_DESK, _DISPATCHING, _P.TICKETS_CHANGE, _P.TICKETS_NOTE, _P.TICKETS_REPLY, _P.VIEWS_CHANGE, _P.SLA_READ),
         *(_P.SCHEDULE_CONFIRM, _P.ASSIGNMENT_DISPATCH, _P.TECH_CHECK_IN, _P.APPROVAL_DECIDE, _P.TECH_COMPLETE),
-        *(_P.QA_VERIFY, _P.CASES_DISPATCH, _P.CASES_VERIFY, _P.WORK_ORDERS_READ, _P.DUTY_READ),
+        *(_P.QA_VERIFY, _P.CASES_DISPATCH, _P.CASES_VERIFY, _P.WORK_ORDERS_READ, _P.DUTY_READ, _P.SCHEDULE_HOLD),
+        *(_P.TICKET_CANCEL, _P.TICKET_CLOSE, _P.TICKET_REOPEN, _P.PLANS_CHANGE, _P.INVOICES_READ),
     ),
     _role("customer", "Customer", _P.OWN_SESSION, _P.TICKETS_READ, _P.SCHEDULE_CONFIRM),
     _role(
         "technician",
         "Technician",
         *(_P.OWN_SESSION, _P.TICKETS_READ, _P.TECH_CHECK_IN, _P.TECH_REQUEST_CHANGE, _P.ADD_EVIDENCE),
-        *(_P.READ_EVIDENCE, _P.TECH_COMPLETE, _P.WORKSHOP_READ, _P.WORKSHOP_WORK, _P.WORK_ORDERS_READ),
+        *(
+            _P.READ_EVIDENCE,
+            _P.TECH_COMPLETE,
+            _P.CLOSEOUT_CANDIDATE,
+            _P.WORKSHOP_READ,
+            _P.WORKSHOP_WORK,
+            _P.WORK_ORDERS_READ,
+        ),
         _P.WORK_ORDERS_WORK,
         aliases=("tech",),
     ),
@@ -130,10 +151,20 @@ BUILT_IN: tuple[BuiltIn, ...] = (
         "qa",
         "Quality control",
         *(_P.OWN_SESSION, _P.TICKETS_READ, _P.READ_EVIDENCE, _P.QA_VERIFY, _P.WORKSHOP_READ, _P.WORKSHOP_QC),
+        _P.TICKET_REOPEN,
         aliases=("qc_inspector",),
     ),
-    _role("approver", "Approver", _P.OWN_SESSION, _P.TICKETS_READ, _P.READ_EVIDENCE, _P.APPROVAL_DECIDE),
-    _role("finance", "Finance", _P.OWN_SESSION, _P.TICKETS_READ, _P.READ_EVIDENCE, _P.GENERATE_INVOICE),
+    _role(
+        "approver",
+        "Approver",
+        *(_P.OWN_SESSION, _P.TICKETS_READ, _P.READ_EVIDENCE, _P.APPROVAL_DECIDE, _P.TICKET_CLOSE, _P.INVOICES_READ),
+    ),
+    _role(
+        "finance",
+        "Finance",
+        *(_P.OWN_SESSION, _P.TICKETS_READ, _P.READ_EVIDENCE, _P.GENERATE_INVOICE, _P.TICKET_CLOSE, _P.INVOICES_READ),
+        _P.RATES_CHANGE,
+    ),
     _role("master", "Workshop master", _WORKSHOP_LEAD, _P.WORKSHOP_CREATE),
     _role("ops_manager", "Operations manager", _WORKSHOP_LEAD, _P.WORKSHOP_ASSIGN, _P.DUTY_CHANGE),
     _role(

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 #: One role for all databases of a server: it owns nothing, cannot log in, and is taken on by whoever serves requests.
 ROLE = "fieldpost_request"
 #: Built-in rows (no organization) of these may be read by all.
-_SHARED = frozenset({"roles"})
+_SHARED = frozenset({"roles", "incident_templates"})
 #: Requests add to the audit trail and take nothing from it; workers erase its details (reliability, section 5).
 APPEND_ONLY = ("audit_events", "audit_details")
 #: With an organization, and yet not barred: found by indexes that the barrier forbids; what is read there is joined

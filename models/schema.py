@@ -14,9 +14,11 @@ from sqlalchemy import Connection, text
 
 from models import (
     audit,
+    billing,
     clocks,
     dead_letters,
     desk,
+    dispatch,
     identity,
     ledger,
     mail,
@@ -34,8 +36,8 @@ from models.base import hold_to_words, metadata
 
 #: Every module that declares tables; importing them is what fills the metadata.
 TABLES = (
-    *(audit, clocks, dead_letters, desk, identity, ledger, mail, outbound, reprocessing, search, syncing, tenancy),
-    *(tickets, triage, work),
+    *(audit, billing, clocks, dead_letters, desk, dispatch, identity, ledger, mail, outbound, reprocessing, search),
+    *(syncing, tenancy, tickets, triage, work),
 )
 hold_to_words(metadata)
 #: One migrator at a time: any number of roles may start at once.

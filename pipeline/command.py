@@ -55,7 +55,10 @@ class Locked(Generic[Subject]):
     version: int
     #: Within the scope of who asks.
     is_reached: bool
+    #: None for what is made now.
     state: str | None = None
+    #: Of what began it: followed where the request names no trace of its own.
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,9 @@ class Target(Generic[Arguments, Subject]):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One change of a state."""
+    """One change of a state; nothing is before the state that a thing is made in."""
 
-    before: str
+    before: str | None
     after: str
 
 
@@ -112,13 +115,25 @@ class Command(Generic[Arguments, Subject]):
     kind: TransitionKind | None = None
     from_states: frozenset[str] | None = None
     moves: frozenset[tuple[str, str]] = frozenset()
+    #: The states that it may make a thing in.
+    beginnings: frozenset[str] = frozenset()
     wanted: Callable[[Arguments], str | None] | None = None
     #: Refused without a key (contract 000).
     needs_key: bool = False
 
-    def may_move(self, before: str, after: str) -> bool:
+    def may_move(self, before: str | None, after: str) -> bool:
         """Say whether a change of state is in the table."""
+        if before is None:
+            return after in self.beginnings
         return before == after or (before, after) in self.moves
+
+    def may_reach(self, before: str, after: str) -> bool:
+        """Say whether the changes of the table lead from one state to another, by way of others if need be."""
+        reached, edge = {before}, {before}
+        while edge:
+            edge = {there for here, there in self.moves if here in edge} - reached
+            reached |= edge
+        return after in reached
 
 
 def not_there(target: Target[Any, Any]) -> Refusal:

@@ -129,7 +129,7 @@ def _check(command: Command[Arguments, Subject], ask: Ask[Arguments], locked: Lo
     wanted = command.wanted(ask.arguments) if command.wanted else None
     state = locked.state
     is_here = command.from_states is None or state in command.from_states
-    if not is_here or (wanted is not None and state is not None and not command.may_move(state, wanted)):
+    if not is_here or (wanted is not None and state is not None and not command.may_reach(state, wanted)):
         said = f"{command.name} is not possible from {state}" + (f" to {wanted}" if wanted else "")
         details = {"from_state": state, "to_state": wanted or _only([after for _, after in command.moves])}
         raise Refused(Refusal("INVALID_STATE_TRANSITION", said, details=details))
@@ -153,7 +153,7 @@ def _record(
         target_kind=command.target.kind,
         target_id=locked.target_id,
         details=effect.details,
-        **_origin(ask),
+        **(_origin(ask) | {"trace_id": ask.trace_id or locked.trace_id}),
     )
     number = auditing.append(connection, entry)
     if moves and command.kind is not None:

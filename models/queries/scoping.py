@@ -13,12 +13,17 @@ Reached = tuple[str, dict[str, Any]]
 #: For who reaches the whole organization, and for the operator of the machine.
 EVERYTHING: Reached = ("TRUE", {})
 
-#: Work orders count by their team; a technician has no person on a work order before the work exists (step 7).
+#: Work orders count by their team, field work by the technician who was sent.
 _TEAM = """({alias}.queue_id = ANY(CAST(:scope_queues AS uuid[]))
        OR {alias}.assignee_user_id = CAST(:scope_person AS uuid)
        OR EXISTS (SELECT FROM work_orders scope_w WHERE scope_w.ticket_id = {alias}.id
-                                                    AND scope_w.team_id = CAST(:scope_team AS uuid)))"""
-_OWN = "{alias}.assignee_user_id = CAST(:scope_person AS uuid)"
+                                                    AND scope_w.team_id = CAST(:scope_team AS uuid))
+       OR EXISTS (SELECT FROM dispatches scope_d JOIN memberships scope_m ON scope_m.org_id = scope_d.org_id
+                                                    AND scope_m.person_id = scope_d.assigned_tech_id
+                   WHERE scope_d.ticket_id = {alias}.id AND scope_m.team_id = CAST(:scope_team AS uuid)))"""
+_OWN = """({alias}.assignee_user_id = CAST(:scope_person AS uuid)
+       OR {alias}.id IN (SELECT scope_d.ticket_id FROM dispatches scope_d
+                          WHERE scope_d.assigned_tech_id = CAST(:scope_person AS uuid)))"""
 
 
 def ticket_condition(

@@ -10,16 +10,8 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from models.enums import ClockKind, TicketPriority, TicketStatus
+from models.enums import ClockKind, DispatchPriority, TicketPriority, TicketStatus
 from pipeline.core.calendars import Calendar
-
-
-class DispatchPriority(StrEnum):
-    """How soon field work must start (contract 000)."""
-
-    EMERGENCY = "EMERGENCY"
-    URGENT = "URGENT"
-    ROUTINE = "ROUTINE"
 
 
 class Standing(StrEnum):

@@ -7,11 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from models.enums import TicketPriority
+from models.enums import DispatchPriority, TicketPriority
 from pipeline.core.service_levels import (
     DEFAULT,
     Conditions,
-    DispatchPriority,
     Facts,
     Policy,
     Standing,
