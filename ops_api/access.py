@@ -68,6 +68,8 @@ class Access:
     tools: tuple[str, ...] = ()
     #: Its queries keep within the reach of who asks. What does not is for those alone who reach the organization.
     is_reach_kept: bool = False
+    #: Bytes of the largest body that it takes; None for the common limit. Such a body is a file (`ops_api.uploads`).
+    body_limit: int | None = None
 
     @property
     def is_public(self) -> bool:
@@ -109,10 +111,18 @@ def public(
     )
 
 
-def read(path: str, scope: Scope, permission: Permission, *, is_reach_kept: bool = False, refusal: int = 400) -> Access:
+def read(
+    path: str,
+    scope: Scope,
+    permission: Permission,
+    *,
+    is_reach_kept: bool = False,
+    refusal: int = 400,
+    tools: tuple[str, ...] = (),
+) -> Access:
     """Return the row of a route that changes nothing."""
     is_kept = is_reach_kept or scope in _WITHIN_REACH
-    return Access("GET", path, scope, permission, refusal=refusal, is_reach_kept=is_kept)
+    return Access("GET", path, scope, permission, refusal=refusal, is_reach_kept=is_kept, tools=tools)
 
 
 def change(
@@ -126,6 +136,7 @@ def change(
     ways: frozenset[Way] | None = None,
     action: str | None = None,
     is_reach_kept: bool = False,
+    body_limit: int | None = None,
 ) -> Access:
     """Return the row of a change; `method` is POST, PUT, PATCH or DELETE."""
     return Access(
@@ -139,10 +150,11 @@ def change(
         ways=ways,
         action=action,
         is_reach_kept=is_reach_kept or scope in _WITHIN_REACH,
+        body_limit=body_limit,
     )
 
 
-def command(path: str, command: Command[Any, Any], *, method: str = "POST") -> Access:
+def command(path: str, command: Command[Any, Any], *, method: str = "POST", body_limit: int | None = None) -> Access:
     """Return the row of a command's route: its permission, what it is done to, and its name stand in the command."""
     return change(
         path,
@@ -151,4 +163,5 @@ def command(path: str, command: Command[Any, Any], *, method: str = "POST") -> A
         method=method,
         action=command.name,
         is_reach_kept=True,
+        body_limit=body_limit,
     )
