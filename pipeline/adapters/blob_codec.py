@@ -8,9 +8,10 @@ import threading
 
 import zstandard
 
+from models.enums import BlobKind
 from pipeline.runtime.errors import Permanent
 
-KINDS = frozenset({"raw", "attachment"})
+KINDS = frozenset(kind.value for kind in BlobKind)
 MAX_CONTENT_BYTES = 256 * 1024 * 1024
 LEVEL = 3
 
