@@ -14,7 +14,7 @@ from models.lifecycle import moves_of, states_before
 from pipeline.command import Ask, Effect, Locked, Move, Target
 from pipeline.core.field_work import FieldTicket, body, is_assigned
 from pipeline.core.refusing import Because, Refusal
-from pipeline.runtime import field_rows
+from pipeline.runtime import field_orders, field_rows
 from pipeline.runtime.jobs import Emit
 
 #: Looks up, under the ticket's lock, what the gates of one command need; by name in `FieldTicket.known`.
@@ -54,7 +54,7 @@ def not_merged(_ask: Ask[Any], ticket: FieldTicket) -> Refusal | None:
 def by_assignee(ask: Ask[Any], ticket: FieldTicket) -> Refusal | None:
     """Refuse a technician who was not sent; who may dispatch may stand in for them."""
     who = ask.principal
-    if who.role != "technician" or is_assigned(ticket, who.actor_id, who.person_id):
+    if not who.is_sent or is_assigned(ticket, who.actor_id, who.person_id):
         return None
     return Refusal("NOT_ASSIGNED", "only the technician who was sent, or a dispatcher, may do this", Because.FORBIDDEN)
 
@@ -90,6 +90,8 @@ def changed(
     """
     before = ticket.state
     after = field_rows.save(connection, ticket, changes or {}, path[-1] if path else None)
+    if after.state is not before:
+        field_orders.follow(connection, ticket.ticket_id, after.state, before)
     steps = [before, *path]
     moves = [Move(one.value, other.value) for one, other in zip(steps, path, strict=False)]
     facts = dict(details or {})

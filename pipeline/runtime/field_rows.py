@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, text
 from models.enums import DispatchPriority, DispatchState
 from pipeline.core.field_work import DUE_SOON, FieldTicket, due_at, is_in_queue
 from pipeline.core.principals import Principal
+from pipeline.core.written import read_id
 from pipeline.runtime import identity
 
 _COLUMNS = """
@@ -25,7 +26,9 @@ _COLUMNS = """
     d.assigned_tech_id, coalesce(d.visit_number, 0) AS visit_number, d.customer_name, d.customer_phone,
     d.customer_email, d.identity_confidence, d.classification_confidence,
     coalesce(d.is_sop_handoff_required, false) AS is_sop_handoff_required,
-    coalesce(d.is_sop_handoff_acknowledged, false) AS is_sop_handoff_acknowledged, d.rework_reason, d.trace_id,
+    coalesce(d.is_sop_handoff_acknowledged, false) AS is_sop_handoff_acknowledged, d.rework_reason,
+    coalesce(d.trace_id, (SELECT e.trace_id FROM events e WHERE e.ticket_id = t.id AND e.trace_id IS NOT NULL
+                           ORDER BY e.id LIMIT 1)) AS trace_id,
     d.updated_at
 """
 _FROM = "FROM tickets t LEFT JOIN dispatches d ON d.ticket_id = t.id"
@@ -57,7 +60,7 @@ _FIELDS = frozenset(one.name for one in fields(FieldTicket)) - {"known"}
 def lock(connection: Connection, principal: Principal, name: str) -> tuple[FieldTicket, bool] | None:
     """Lock a ticket by its id or code; return it and whether it is within reach, None when there is none."""
     reached, values = identity.ticket_reach(principal)
-    ticket_id = _uuid(name)
+    ticket_id = read_id(name)
     named = "t.code = :code" if ticket_id is None else "t.id = :id"
     values |= {"org": principal.org_id}
     values |= {"code": name.lower()} if ticket_id is None else {"id": ticket_id}
@@ -135,10 +138,3 @@ def _ticket(row: Row[Any]) -> FieldTicket:
     values["state"] = DispatchState(values["state"])
     values["priority"] = DispatchPriority(values["priority"])
     return FieldTicket(**values, known=MappingProxyType({}))
-
-
-def _uuid(said: str) -> UUID | None:
-    try:
-        return UUID(said)
-    except ValueError:
-        return None
