@@ -62,7 +62,11 @@ time_entries = Table(
     Column("ended_at", DateTime(timezone=True)),
     Column("recorded_by", Text, nullable=False),
     created(),
+    #: Taken back, and by whom; it stays for the record.
+    Column("removed_at", DateTime(timezone=True)),
+    Column("removed_by", Text),
     CheckConstraint("began_at <= ended_at", name="in_order"),
+    CheckConstraint("(removed_at IS NULL) = (removed_by IS NULL)", name="removed_by_somebody"),
     Index(None, "ticket_id", "id"),
     Index("uq_time_entries_going", "ticket_id", unique=True, postgresql_where=text("ended_at IS NULL")),
 )
