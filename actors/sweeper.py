@@ -13,7 +13,7 @@ from actors.broker import Bells
 from actors.verdicts import short
 from dlq import advancing, letters
 from models.enums import Cause
-from pipeline.runtime import breaker, clocks, ledger, pump
+from pipeline.runtime import breaker, clocks, field_deadlines, ledger, pump
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Job
 from pipeline.runtime.ledger import CRASH_LIMIT, Line
@@ -83,7 +83,8 @@ class Sweeper:
         if lost:
             self._log.warning("jobs.reclaimed", jobs=len(lost), buried=len(dying))
         lines |= self._briefly("pump", self._let_go) | self._briefly("bulks", _advance)
-        return lines | self._briefly("clocks", self._announce)
+        lines |= self._briefly("clocks", self._announce)
+        return lines | self._briefly("deadlines", self._announce_deadlines)
 
     def _announce(self, connection: Connection) -> set[Line]:
         """Tell of clocks that ran out, and of those that are about to."""
@@ -95,6 +96,14 @@ class Sweeper:
             if count:
                 self._metrics.sla_notices.labels(notice).inc(count)
                 self._metrics.sla_lag.labels(notice).observe(lag)
+        return set()
+
+    def _announce_deadlines(self, connection: Connection) -> set[Line]:
+        """Tell of field work that is late, and of what will be."""
+        for notice, found in field_deadlines.announce(connection).items():
+            if found.told:
+                self._metrics.dispatch_notices.labels(notice).inc(found.told)
+                self._metrics.dispatch_lag.labels(notice).observe(found.lag)
         return set()
 
     def _briefly(self, what: str, let_go: Callable[[Connection], set[Line]]) -> set[Line]:

@@ -109,7 +109,7 @@ ticket_clocks = Table(
 clock_intervals = Table(
     "clock_intervals",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
     Column("ticket_id", Uuid, ForeignKey("tickets.id"), nullable=False),
     word("state", IntervalState),
@@ -117,7 +117,7 @@ clock_intervals = Table(
     Column("because", Text, nullable=False),
     Column("began_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("ticket_id", "id"),
     CheckConstraint("began_at <= ended_at", name="in_order"),
-    Index(None, "ticket_id", "id"),
     Index("uq_clock_intervals_open", "ticket_id", unique=True, postgresql_where=text("ended_at IS NULL")),
 )

@@ -60,11 +60,12 @@ ticket_words = Table(
     metadata,
     Column("ticket_id", Uuid, ForeignKey("tickets.id", ondelete="CASCADE"), primary_key=True),
     Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
-    #: Subject, requester and code, lower case, one per line.
+    #: Subject and requester, lower case, one per line.
     Column("haystack", Text, nullable=False),
     Column("tags", ARRAY(Text), nullable=False),
     Index("ix_ticket_words_haystack", "haystack", postgresql_using="gin", postgresql_ops={"haystack": "gin_trgm_ops"}),
-    Index("ix_ticket_words_tags", "tags", postgresql_using="gin"),
+    #: A row without any would stand in it, too.
+    Index("ix_ticket_words_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
 )
 
 queue_memberships = Table(

@@ -11,6 +11,7 @@ from models.enums import DispatchState
 
 _S = DispatchState
 #: What the system does by itself, as `transitions.command` calls it.
+AUTOMATIC_TRIAGE = "stage.triage"
 AUTOMATIC_DISPATCH = "stage.dispatch"
 HOLD_LAPSED = "stage.lapse"
 
@@ -38,6 +39,8 @@ MOVES: MappingProxyType[str, Pairs] = MappingProxyType(
         "ticket.request_info": ((_S.NEW, _S.NEEDS_INFO), (_S.TRIAGED, _S.NEEDS_INFO)),
         "schedule.propose": ((_S.READY_TO_SCHEDULE, _S.SCHEDULE_PROPOSED),),
         "schedule.confirm": ((_S.SCHEDULE_PROPOSED, _S.SCHEDULED),),
+        "schedule.move": ((_S.SCHEDULE_PROPOSED, _S.SCHEDULED), (_PENDING, _S.SCHEDULED)),
+        "plan.book": ((_S.READY_TO_SCHEDULE, _S.SCHEDULE_PROPOSED), (_S.SCHEDULE_PROPOSED, _S.SCHEDULED)),
         "schedule.withdraw": ((_S.SCHEDULE_PROPOSED, _S.READY_TO_SCHEDULE), (_S.SCHEDULED, _S.READY_TO_SCHEDULE)),
         "schedule.hold": tuple((before, _PENDING) for before in _HOLDABLE),
         "schedule.release": tuple((_PENDING, after) for after in _HOLDABLE),
@@ -62,7 +65,16 @@ MOVES: MappingProxyType[str, Pairs] = MappingProxyType(
         "ticket.close": ((_S.VERIFIED, _S.CLOSED), (_S.INVOICED, _S.CLOSED)),
         "ticket.cancel": tuple((before, _S.CANCELLED) for before in _OPEN),
         "ticket.reopen": (*((_S.VERIFIED, _S.IN_PROGRESS), (_S.CANCELLED, _S.NEW), (_S.CANCELLED, _S.TRIAGED)),),
+        AUTOMATIC_TRIAGE: ((_S.NEW, _S.TRIAGED),),
         AUTOMATIC_DISPATCH: ((_S.NEW, _S.READY_TO_SCHEDULE), (_S.TRIAGED, _S.READY_TO_SCHEDULE)),
+    }
+)
+#: States that a command of the table may be done in without leaving them: another time, a first word on the trouble.
+STAYS: MappingProxyType[str, tuple[DispatchState, ...]] = MappingProxyType(
+    {
+        "ticket.triage": (_S.READY_TO_SCHEDULE,),
+        "schedule.move": (_S.SCHEDULED,),
+        "plan.book": (_S.SCHEDULED,),
     }
 )
 #: The states that a ticket may be made in, by the command that makes it.
@@ -77,8 +89,8 @@ def moves_of(command: str) -> frozenset[tuple[str, str]]:
 
 
 def states_before(command: str) -> frozenset[str]:
-    """Return the states that a command leads out of. KeyError for one that makes no move."""
-    return frozenset(before.value for before, _ in MOVES[command])
+    """Return the states that a command may be done in. KeyError for one that makes no move."""
+    return frozenset(state.value for state in (*(before for before, _ in MOVES[command]), *STAYS.get(command, ())))
 
 
 def legal_pairs() -> list[tuple[str | None, str]]:

@@ -41,7 +41,8 @@ tickets = Table(
     metadata,
     key(),
     Column("org_id", Uuid, ForeignKey("organizations.id"), nullable=False),
-    Column("code", Text, nullable=False),
+    #: By bytes, wherever the database stands: the beginning of a code is looked up in its index.
+    Column("code", Text(collation="C"), nullable=False),
     word("status", TicketStatus, TicketStatus.NEW),
     word("dispatch_state", DispatchState, DispatchState.NEW),
     word("priority", TicketPriority, TicketPriority.NORMAL),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +37,9 @@ class Scope(StrEnum):
     ROUTING_RULE = "routing_rule"
     SAVED_VIEW = "saved_view"
     QUEUE = "queue"
+    RATE = "rate"
+    INVOICE = "invoice"
+    PLAN = "plan"
 
 
 #: What is reached through a ticket, or is the asker's own.
@@ -66,10 +70,14 @@ class Access:
     action: str | None = None
     #: The tools of contract 000 that it is; a caller that names another is refused.
     tools: tuple[str, ...] = ()
+    #: Without an `Idempotency-Key` it is refused before its body is read (contract 000).
+    needs_key: bool = False
     #: Its queries keep within the reach of who asks. What does not is for those alone who reach the organization.
     is_reach_kept: bool = False
     #: Bytes of the largest body that it takes; None for the common limit. Such a body is a file (`ops_api.uploads`).
     body_limit: int | None = None
+    #: How long its answer may take; None for the common deadline.
+    patience: timedelta | None = None
 
     @property
     def is_public(self) -> bool:
@@ -137,6 +145,7 @@ def change(
     action: str | None = None,
     is_reach_kept: bool = False,
     body_limit: int | None = None,
+    patience: timedelta | None = None,
 ) -> Access:
     """Return the row of a change; `method` is POST, PUT, PATCH or DELETE."""
     return Access(
@@ -151,12 +160,23 @@ def change(
         action=action,
         is_reach_kept=is_reach_kept or scope in _WITHIN_REACH,
         body_limit=body_limit,
+        patience=patience,
     )
 
 
-def command(path: str, command: Command[Any, Any], *, method: str = "POST", body_limit: int | None = None) -> Access:
-    """Return the row of a command's route: its permission, what it is done to, and its name stand in the command."""
-    return change(
+def command(
+    path: str,
+    command: Command[Any, Any],
+    *,
+    method: str = "POST",
+    body_limit: int | None = None,
+    patience: timedelta | None = None,
+) -> Access:
+    """Return the row of a command's route: its permission, what it is done to, and its name stand in the command.
+
+    A command that demands a key is contract 000's: the tool of its name.
+    """
+    row = change(
         path,
         Scope(command.target.kind),
         command.permission,
@@ -164,4 +184,6 @@ def command(path: str, command: Command[Any, Any], *, method: str = "POST", body
         action=command.name,
         is_reach_kept=True,
         body_limit=body_limit,
+        patience=patience,
     )
+    return replace(row, needs_key=command.needs_key, tools=(command.name,) if command.needs_key else ())

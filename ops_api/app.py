@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ops_api import answers
+from ops_api.access_rows import TABLE
 from ops_api.allowed_hosts import Hosts
 from ops_api.audited import RECORDERS, Trails
 from ops_api.barrier import Barrier
+from ops_api.body_limits import BodyLimits
 from ops_api.connections import bounded
 from ops_api.cursors import Cursors
 from ops_api.dependencies import TRANSACTIONS, Services
@@ -27,6 +29,7 @@ from ops_api.jwt_bearer import JwtBearers
 from ops_api.limits import Limits
 from ops_api.openid_door import SIGN_INS, OpenIdDoor
 from ops_api.password_door import QUICK, WORKERS, PasswordDoor
+from ops_api.plan_door import PlanDoor
 from ops_api.probes import LedgerCollector, Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
@@ -34,15 +37,27 @@ from ops_api.rate_limits import Limiter
 from ops_api.raws import Raws
 from ops_api.requests import Edge
 from ops_api.routes import (
+    alerts,
     api_tokens,
+    approvals,
+    assignment,
     audit,
     auth,
+    billing,
     calendars,
     conversations,
+    customer_visit,
     dead_letter_bulks,
     dead_letters,
+    dispatch_queue,
     duty,
     erasures,
+    evidence,
+    evidence_files,
+    field_reads,
+    field_triage,
+    field_work,
+    intake,
     live,
     mailboxes,
     oidc,
@@ -50,10 +65,12 @@ from ops_api.routes import (
     password_login,
     people,
     places,
+    plans,
     process,
     push,
     quarantine,
     queues,
+    rates,
     raw,
     replies,
     reprocessing,
@@ -61,17 +78,23 @@ from ops_api.routes import (
     routing_admin,
     routing_simulation,
     saved_views,
+    schedule,
     search,
     sla,
     sync,
     technician_me,
+    technicians,
+    templates,
     ticket_downloads,
     tickets,
     tickets_change,
 )
 from ops_api.sessions import CsrfTokens
 from ops_api.silence import Expected
+from ops_api.upload_door import UploadDoor
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.route_solver import ChildPlanner
+from pipeline.adapters.upload_reader import ConfinedReader
 from pipeline.ports import Clock
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import UserError
@@ -89,6 +112,11 @@ _ROUTERS = tuple(
         *(routing_admin, routing_simulation, duty),
         *(sla, calendars),
         *(saved_views, queues, erasures),
+        *(assignment, technicians, schedule, customer_visit, plans),
+        *(billing, rates),
+        *(intake, field_triage, approvals),
+        *(evidence, evidence_files, templates, field_work),
+        *(field_reads, dispatch_queue, alerts),
         *(audit, tickets_change, replies, conversations, quarantine, search, raw, reprocessing),
         *(ticket_downloads, tickets),
     )
@@ -110,6 +138,7 @@ def make_app(settings: Settings, *, limits: Limits | None = None, clock: Clock |
         services.jwts.close()
         services.openid.close()
         services.providers.close()
+        services.uploads.close()
         services.db.close()
 
     app = DescribedApp(
@@ -130,6 +159,7 @@ def make_app(settings: Settings, *, limits: Limits | None = None, clock: Clock |
         registry=services.registry,
         is_https=urlsplit(settings.public_url or "").scheme == "https",
         hosts=Hosts.of(settings),
+        bodies=BodyLimits(TABLE.values(), services.limits),
     )
     answers.install(app)
     for router in _ROUTERS:
@@ -171,6 +201,7 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
     jwts = JwtBearers(settings, clock)
     pool_size = TRANSACTIONS + QUESTIONS + LOOKUPS + SIGN_INS + WORKERS + QUICK + RECORDERS
     db = Database(settings.database_url, "api", pool_size=pool_size, statement_timeout=limits.statement)
+    raws = Raws(settings)
     registry = CollectorRegistry()
     if settings.enable_prometheus_metrics:
         registry.register(LedgerCollector(db, clock, Expected.of(settings)))
@@ -195,5 +226,7 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
         providers=Providers(settings, keys, db),
         password_door=PasswordDoor(settings, keys, db),
         reply_tokens=SignedReplyTokens(keys),
-        raws=Raws(settings),
+        raws=raws,
+        uploads=UploadDoor(raws, ConfinedReader()),
+        plans=PlanDoor(ChildPlanner()),
     )

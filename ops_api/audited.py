@@ -5,7 +5,6 @@ Refusals are written after the rollback, and only so many a minute: a hostile cl
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,7 +23,7 @@ from starlette.exceptions import HTTPException
 from models.enums import AuditOutcome
 from ops_api.access import Access
 from ops_api.answers import CODES, Refusal, describe_for_log
-from ops_api.requests import SAFE_ID
+from ops_api.origins import origin_of
 from pipeline.core.principals import Principal
 from pipeline.ports import Clock
 from pipeline.runtime import auditing
@@ -42,7 +41,6 @@ _WINDOW_SECONDS = 60.0
 _MOST_WINDOWS = 10_000
 #: Nobody is known yet, too much was asked, or it is nobody's doing: the log has these.
 _UNRECORDED = frozenset({401, 413, 429})
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Begin = Callable[[], AbstractContextManager[Connection]]
 
@@ -182,20 +180,6 @@ class Trail:
             details={"method": self._access.method, "route": self._access.path, **ids, **(more or {})},
             **origin_of(self._request),
         )
-
-
-def origin_of(request: Request) -> dict[str, str | None]:
-    """Return the ids that tie a row to logs and traces (contract 000: X-Correlation-Id, X-Trace-Id or traceparent)."""
-    parent = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    return {
-        "request_id": request.state.request_id,
-        "correlation_id": _safe(request.headers.get("x-correlation-id")),
-        "trace_id": _safe(request.headers.get("x-trace-id")) or (parent[1] if parent else None),
-    }
-
-
-def _safe(said: str | None) -> str | None:
-    return said if said and SAFE_ID.fullmatch(said) else None
 
 
 def _said(error: Exception, access: Access) -> tuple[int, str]:

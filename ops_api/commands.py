@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
-from uuid import UUID
 
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from ops_api.audited import CommandRefused, Trail, origin_of
+from ops_api import request_keys
+from ops_api.audited import CommandRefused, Trail
 from ops_api.dependencies import SignedIn, Transaction
+from ops_api.origins import origin_of
+from ops_api.request_facts import note_command
 from ops_api.versions import Seen, etag
 from pipeline import executor
 from pipeline.command import Ask, Command, Refused
-from pipeline.core import refusing
 from pipeline.core.canonical_json import canonical, sha256_of_body
 from pipeline.core.principals import Principal
 from pipeline.core.refusing import Because
@@ -34,7 +34,6 @@ _STATUS = {
     Because.CONFLICT: 409,
     Because.INVALID: 422,
 }
-_KEY = re.compile(r"[!-~]{1,200}")
 
 IdempotencyKey = Annotated[
     str | None,
@@ -76,17 +75,16 @@ class Caller:
             )
             answer = executor.execute(self.connection, command, ask)
         except Refused as refused:
-            raise _refusal(refused.refusal) from refused
+            raise refusal_of(refused) from refused
         trail.is_written = True
+        note_command(self.request, command, answer)
         return _response(answer)
 
     def _key(self, *, needs_uuid: bool) -> Key | None:
+        if (wrong := request_keys.problem(self.key, needs_uuid=needs_uuid)) is not None:
+            raise Refused(wrong)
         if self.key is None:
             return None
-        if not (_is_uuid(self.key) if needs_uuid else _KEY.fullmatch(self.key)):
-            wanted = "a UUID" if needs_uuid else "1 to 200 visible ASCII characters"
-            said = f"Idempotency-Key must be {wanted}"
-            raise Refused(refusing.Refusal("INVALID_IDEMPOTENCY_KEY", said, Because.MALFORMED))
         digest = sha256_of_body(self.body)
         who, method, path = self.principal, self.request.method, self.request.url.path
         return Key(who.org_id, who.actor_id, method, path, self.key, digest)
@@ -95,27 +93,22 @@ class Caller:
 def caller(
     *,
     request: Request,
+    body: Annotated[bytes, Depends(body_of)],
     connection: Transaction,
     session: SignedIn,
-    body: Annotated[bytes, Depends(body_of)],
     version: Seen,
     key: IdempotencyKey = None,
 ) -> Caller:
-    """Return the request for a command."""
+    """Return the request for a command. Its body comes first: no transaction waits for a slow sender."""
     return Caller(request, connection, session, body, key, version)
 
 
 Calling = Annotated[Caller, Depends(caller, scope="function")]
 
 
-def _is_uuid(said: str) -> bool:
-    try:
-        return str(UUID(said)) == said.lower()
-    except ValueError:
-        return False
-
-
-def _refusal(refusal: refusing.Refusal) -> CommandRefused:
+def refusal_of(refused: Refused) -> CommandRefused:
+    """Return what a command's refusal is answered with."""
+    refusal = refused.refusal
     found = CommandRefused(_STATUS[refusal.because], refusal.said, code=refusal.code, details=refusal.details)
     found.recorded_as = refusal.recorded_as
     return found

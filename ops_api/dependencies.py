@@ -28,12 +28,14 @@ from ops_api.jwt_bearer import JwtBearers
 from ops_api.limits import Limits
 from ops_api.openid_door import OpenIdDoor
 from ops_api.password_door import PasswordDoor
+from ops_api.plan_door import PlanDoor
 from ops_api.probes import Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
 from ops_api.rate_limits import Limiter
 from ops_api.raws import Raws
 from ops_api.sessions import CsrfTokens
+from ops_api.upload_door import UploadDoor
 from pipeline.core.principals import Principal
 from pipeline.ports import ReplyTokens
 from pipeline.runtime import identity
@@ -70,6 +72,8 @@ class Services:
     password_door: PasswordDoor
     reply_tokens: ReplyTokens
     raws: Raws
+    uploads: UploadDoor
+    plans: PlanDoor
 
     @contextmanager
     def begin(self, principal: Principal | None) -> Iterator[Connection]:
@@ -194,7 +198,7 @@ def own_ticket(
     """Return the ticket of the path when it is within the reach of who asks; 404 otherwise."""
     found = conversations.find_head(connection, ticket_id, session.org_id, identity.ticket_reach(session))
     if found is None:
-        raise Refusal(404, "your organization has no such ticket")
+        raise Refusal(404, "your organization has no such ticket", code="TICKET_NOT_FOUND")
     return found
 
 

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.responses import Response
 
+from ops_api import request_keys
 from ops_api.access import Access
 from ops_api.access_rows import TABLE
 from ops_api.actor_headers import missing_actor
@@ -23,6 +24,7 @@ from ops_api.rate_limits import count_address, count_principal, rate_of
 from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE
 from ops_api.shapes import ErrorAnswer, shape_of
 from pipeline.core.principals import Principal, Way
+from pipeline.core.uploads import KINDS
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Document the ways in for OpenAPI; the guard is what checks them.
@@ -31,6 +33,7 @@ _SCHEMES = (
     Depends(HTTPBearer(scheme_name="bearer", auto_error=False)),
 )
 _ABOUT = {
+    400: "The request cannot be read, or does not say who asks.",
     401: "No session or token, or one that is over.",
     403: "The role lacks the permission, the CSRF token does not match, or the origin is another host.",
     404: "No such object within the reach of who asks.",
@@ -41,6 +44,15 @@ _ABOUT = {
     429: "Too many requests; Retry-After says when to try again.",
     500: "The request failed here.",
     503: "The database does not answer.",
+}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_ABOUT_FILE = "The file as it is, or a form with it; `Content-Digest` (RFC 9530) is verified."
+_FORM = {"type": "object", "required": ["file"], "properties": {"file": _BYTES["schema"]}}
+#: The body of a route that takes a file.
+_FILE = {
+    "required": True,
+    "description": _ABOUT_FILE,
+    "content": {**dict.fromkeys(sorted(KINDS), _BYTES), "multipart/form-data": {"schema": _FORM}},
 }
 _OTHERWISE = "Refused; the detail says why."
 _FIRST_REFUSAL = 400
@@ -56,7 +68,7 @@ class GuardedRoute(APIRoute):
         (method,) = options["methods"]
         self.access = TABLE[method, path]
         options["responses"] = _responses(self.access, options.get("responses") or {})
-        options["openapi_extra"] = _extra(self.access)
+        options["openapi_extra"] = (options.get("openapi_extra") or {}) | _extra(self.access)
         if not self.access.is_public:
             options["dependencies"] = [*(options.get("dependencies") or ()), *_SCHEMES]
         super().__init__(path, endpoint, **options)
@@ -85,8 +97,8 @@ class GuardedRoute(APIRoute):
 async def check(request: Request, access: Access) -> Principal | None:
     """Return who asks, None for nobody at a public route.
 
-    Raises `Refusal`: 404 switched off, 429, 401, 403 origin or CSRF token, 403 way, tool, permission or reach; in this
-    order.
+    Raises `Refusal`: 404 switched off, 429, 401, 403 origin or CSRF token, 403 way, tool, permission or reach, 400 no
+    good `Idempotency-Key` where one is needed; in this order.
     """
     services: Services = request.app.state.services
     if access.switch and not getattr(services.settings, access.switch):
@@ -126,6 +138,15 @@ def _check_permission(request: Request, principal: Principal, access: Access) ->
         raise Refusal(403, f"this address is the tool {' or '.join(access.tools)}", code="TOOL_NOT_ALLOWED")
     if not principal.scope.is_whole and not access.is_reach_kept:
         raise _forbidden(access, "this is for people who reach the whole organization")
+    if access.needs_key:
+        _check_key(request)
+
+
+def _check_key(request: Request) -> None:
+    """Refuse a request without a good name before its body is looked at (seed-behaviours, 1.4)."""
+    wrong = request_keys.problem(request.headers.get("idempotency-key"), needs_uuid=True)
+    if wrong is not None:
+        raise Refusal(400, wrong.said, code=wrong.code)
 
 
 def _forbidden(access: Access, why: str) -> Refusal:
@@ -181,6 +202,9 @@ def _statuses(access: Access) -> set[int]:
         statuses |= {403, access.refusal}
     if access.is_change:
         statuses |= {413, 415}
+    # A file that did not come whole, and a tool's caller who does not say who they are.
+    if access.body_limit is not None or access.tools:
+        statuses.add(400)
     if access.switch or "{" in access.path:
         statuses.add(404)
     if rate_of(access) is not None:
@@ -192,6 +216,8 @@ def _extra(access: Access) -> dict[str, Any]:
     extra: dict[str, Any] = {"x-scope": access.scope.value}
     if access.permission:
         extra["x-permission"] = access.permission.value
+    if access.body_limit is not None:
+        extra["requestBody"] = _FILE
     if access.needs_csrf:
         about = f"With a session's cookie: equals the cookie {CSRF_COOKIE}; from /auth/csrf or the login."
         extra["parameters"] = [

@@ -22,7 +22,10 @@ _MOST_CLIENTS = 10_000
 class Limits:
     """The limits of one API process. Rates are per minute and person; see `ops_api.rate_limits` for who else counts."""
 
+    #: Of a body without a limit of its own (`ops_api.body_limits`).
     body_bytes: int = 1_048_576
+    #: A larger body is waited for as long as it comes this fast on average.
+    upload_bytes_per_second: int = 65_536
     #: The address with its query, as it was sent.
     address_bytes: int = 8_192
     #: All headers together; one more and the server closes the connection.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
 import anyio
-import anyio.to_thread
 
 from ops_api.answers import Refusal
+from ops_api.waiting_room import in_turn
 from pipeline.adapters.guarded_http import Guard
 from pipeline.adapters.openid import CodeRefused, OpenIdProvider, ProviderAway, Secret
 from pipeline.commands.openid_people import NobodyHere, recognise
@@ -27,12 +25,9 @@ from pipeline.runtime.settings import Settings
 
 #: People who sign in at once. Each may wait some seconds for the provider, and holds no connection meanwhile.
 SIGN_INS = 4
-_MOST_WAITING = 40
 #: What a provider says when its person, or whoever administers it, says no (RFC 6749, 4.1.2.1; OpenID Core, 3.1.2.6).
 _DENIED = frozenset({"access_denied", "login_required", "consent_required", "interaction_required"})
 _AGAIN = "this login was begun elsewhere, took too long, or was used; begin again at /auth/oidc/start"
-
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +55,11 @@ class OpenIdDoor:
         """Return where to sign in. Raises `Refusal`: 400 for a page that is not ours to go on to, 502."""
         if not is_local(return_to):
             raise Refusal(400, "return_to is a path here, such as /tickets")
-        return await self._run(lambda: self._start(logins.new(browser, return_to), redirect_uri))
+        return await in_turn(self._limiter, lambda: self._start(logins.new(browser, return_to), redirect_uri))
 
     async def finish(self, back: Return, redirect_uri: str, request_id: str) -> tuple[Begun, str]:
         """Return the session that begins, and where it goes on. Raises `Refusal`: 400, 403 and 502."""
-        return await self._run(lambda: self._finish(back, redirect_uri, request_id))
+        return await in_turn(self._limiter, lambda: self._finish(back, redirect_uri, request_id))
 
     def close(self) -> None:
         """Let go of connections."""
@@ -124,11 +119,6 @@ class OpenIdDoor:
             get_logger().error("oidc.misconfigured", error=str(error))
             raise Refusal(403, "you cannot be made a member here; ask an administrator", code="nobody_here") from None
         return begun
-
-    async def _run(self, function: Callable[[], _Answer]) -> _Answer:
-        if self._limiter.statistics().tasks_waiting >= _MOST_WAITING:
-            raise Refusal(503, "too many people sign in at once; try again", headers={"Retry-After": "2"})
-        return await anyio.to_thread.run_sync(function, limiter=self._limiter)
 
 
 def _away(error: ProviderAway) -> Refusal:

@@ -7,15 +7,14 @@ password, or ends a family.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TypeVar
 from uuid import UUID
 
 import anyio
-import anyio.to_thread
 
 from ops_api.answers import Refusal
+from ops_api.waiting_room import in_turn
 from pipeline.adapters.clock import SystemClock
 from pipeline.commands.people_admin import Post
 from pipeline.core import passwords as rules
@@ -33,12 +32,8 @@ from pipeline.runtime.settings import Settings
 WORKERS = 2
 #: Those who show a token, at once: they wait for no hash, so that who guesses at passwords signs nobody out.
 QUICK = 2
-#: More than these wait for nothing: they would be answered when nobody waits any more.
-_MOST_WAITING = 40
 #: A wish for a new password is answered no sooner, whatever was done for it: the time tells nothing.
 ASK_TAKES = timedelta(milliseconds=300)
-
-_Answer = TypeVar("_Answer")
 
 
 class PasswordDoor:
@@ -58,7 +53,7 @@ class PasswordDoor:
         self, identifier: str, password: str, org_id: UUID | None, origin: Mapping[str, str | None]
     ) -> Issued:
         """Sign somebody in. Raises `Refusal`: 401 in the same words for whatever is wrong, 423 locked."""
-        found = await _run(self._slow, lambda: self._logins.attempt(identifier, password, org_id, origin))
+        found = await in_turn(self._slow, lambda: self._logins.attempt(identifier, password, org_id, origin))
         if isinstance(found, Issued):
             return found
         if isinstance(found, Locked):
@@ -69,7 +64,7 @@ class PasswordDoor:
 
     async def refresh(self, token: str) -> Issued:
         """Rotate a refresh token. Raises `Refusal` (401); one that was used before ends its family."""
-        found = await _run(self._quick, lambda: self._rotate(token))
+        found = await in_turn(self._quick, lambda: self._rotate(token))
         if isinstance(found, Refused):
             if found.ended == REUSED:
                 get_logger().warning("refresh.reused", person=str(found.person_id), organization=str(found.org_id))
@@ -83,7 +78,7 @@ class PasswordDoor:
             with self._db.begin() as connection:
                 self._families.end(connection, token)
 
-        await _run(self._quick, end)
+        await in_turn(self._quick, end)
 
     async def forget(self, identifier: str) -> None:
         """Tell somebody how to set a new password, if there is somebody; the answer and its time do not say so."""
@@ -92,11 +87,11 @@ class PasswordDoor:
             with self._db.begin() as connection:
                 resetting.ask(connection, self._secrets, identifier, self._settings.public_url)
 
-        await asyncio.gather(_run(self._quick, ask), asyncio.sleep(ASK_TAKES.total_seconds()))
+        await asyncio.gather(in_turn(self._quick, ask), asyncio.sleep(ASK_TAKES.total_seconds()))
 
     async def reset(self, token: str, password: str) -> None:
         """Set a new password. Raises `Refusal`: 401 for a token that sets none, 422 for a password that is too weak."""
-        await _run(self._slow, lambda: self._reset(token, password))
+        await in_turn(self._slow, lambda: self._reset(token, password))
 
     def _rotate(self, token: str) -> Issued | Refused:
         with self._db.begin() as connection:
@@ -114,12 +109,6 @@ class PasswordDoor:
         with self._db.begin() as connection:
             if resetting.use(connection, token, hashed) is None:
                 raise _bad_reset_token()
-
-
-async def _run(limiter: anyio.CapacityLimiter, function: Callable[[], _Answer]) -> _Answer:
-    if limiter.statistics().tasks_waiting >= _MOST_WAITING:
-        raise Refusal(503, "too many people sign in at once; try again", headers={"Retry-After": "2"})
-    return await anyio.to_thread.run_sync(function, limiter=limiter)
 
 
 def _note(found: Wrong) -> None:

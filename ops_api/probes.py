@@ -19,6 +19,7 @@ from models import schema
 from models.queries.strands import Kind
 from ops_api import silence
 from ops_api.answers import describe_for_log
+from ops_api.dispatch_gauges import dispatch_gauges
 from ops_api.families import FamilyReading
 from ops_api.ledger_gauges import LEDGER, occurrence_gauges, single
 from ops_api.scans import ARCHIVED, ArchiveScan
@@ -120,7 +121,7 @@ class LedgerCollector(Collector):
         strands = reading.read("strands", partial(silence.stranded, expected=self._expected))
         readings = reading.read("readings", partial(silence.readings, pace=self._expected.pace))
         yield from () if readings is None else (unread_gauge(readings),)
-        for family, look in (*LEDGER.items(), ("sync", sync_gauges)):
+        for family, look in (*LEDGER.items(), ("sync", sync_gauges), ("dispatch", dispatch_gauges)):
             yield from reading.read(family, partial(_whole, look)) or ()
         archived = reading.read("archive", self._scan.read_on)
         told = [*(() if strands is None else set(Kind) - ARCHIVED), *(() if archived is None else ARCHIVED)]

@@ -123,7 +123,7 @@ def rate_of(access: Access) -> Rate | None:
         return None
     if access.method != "GET":
         return Rate.WRITE
-    if access.path.rpartition("/")[2] in {"download", "raw"}:
+    if access.path.rpartition("/")[2] in {"download", "raw", "content"}:
         return Rate.DOWNLOAD
     return Rate.SEARCH if access.path == "/search" else Rate.READ
 
@@ -237,13 +237,13 @@ async def count_principal(request: Request, limiter: Limiter, access: Access, wh
         await _count(request, limiter, limiter.counts(rate, who=who))
 
 
-async def count_name(limiter: Limiter, kind: str, name: str) -> None:
+async def count_name(limiter: Limiter, kind: str, name: str, *, times: int = 1) -> None:
     """Count a try to get in by what it names, like an identifier: it may be guessed at from many addresses.
 
-    Only a digest of the name leaves this process. Raises `Refusal` (429).
+    `times` as many are let through as of other ways in. Only a digest of the name leaves this process. Raises `Refusal` (429).
     """
     digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:32]
-    refuse(await limiter.take(Count(Rate.AUTH, kind, digest, limiter.most[Rate.AUTH])))
+    refuse(await limiter.take(Count(Rate.AUTH, kind, digest, limiter.most[Rate.AUTH] * times)))
 
 
 async def _count(request: Request, limiter: Limiter, counts: Sequence[Count]) -> None:

@@ -36,18 +36,26 @@ class Raws:
 
     def read_attachment(self, sha256: str) -> bytes:
         """Return an attachment's bytes. Refuses as `read` does, but with 502 when the store does not have them."""
-        content = self._read(BlobKind.ATTACHMENT, sha256)
+        return self.read_kept(BlobKind.ATTACHMENT, sha256)
+
+    def read_kept(self, kind: BlobKind, sha256: str) -> bytes:
+        """Return the bytes of a file of any kind. Refuses as `read_attachment` does."""
+        content = self._read(kind, sha256)
         if content is None:
             raise Refusal(502, _LOST, code="blob_missing")
         return content
 
     def link_to_attachment(self, sha256: str, headers: Mapping[str, str], lasts: timedelta) -> str | None:
         """Return a short-lived address at the store itself; None when it cannot sign one. Refuses with 502 as above."""
+        return self.link_to(BlobKind.ATTACHMENT, sha256, headers, lasts)
+
+    def link_to(self, kind: BlobKind, sha256: str, headers: Mapping[str, str], lasts: timedelta) -> str | None:
+        """Return the same for a file of any kind."""
         try:
-            store = self._open()
+            store = self.store()
             if not isinstance(store, LinkingBlobs):
                 return None
-            return store.link(BlobKind.ATTACHMENT, sha256, headers=headers, lasts=lasts)
+            return store.link(kind, sha256, headers=headers, lasts=lasts)
         except Gone:
             raise Refusal(502, _LOST, code="blob_missing") from None
         except FieldpostError as error:
@@ -57,11 +65,12 @@ class Raws:
 
     def _read(self, kind: BlobKind, sha256: str) -> bytes | None:
         try:
-            return self._open().get(kind, [sha256]).get(sha256)
+            return self.store().get(kind, [sha256]).get(sha256)
         except FieldpostError as error:
             raise Refusal(503, "the blob store does not give out these bytes; the server's log has more") from error
 
-    def _open(self) -> BlobStore:
+    def store(self) -> BlobStore:
+        """Return the blob store. Refuses with 503 when it is not set."""
         if self._url is None:
             raise Refusal(503, "this server knows no blob store; set FIELDPOST_BLOB_URL for it")
         with self._guard:

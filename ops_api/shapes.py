@@ -142,9 +142,13 @@ def _mail(problem: Problem) -> dict[str, Any]:
     return said | ({"fields": fields} if fields else {})
 
 
+def command_code(code: str) -> str:
+    """Return a code in the words of contract 000."""
+    return _COMMAND_CODES.get(code, code.upper())
+
+
 def _command(problem: Problem) -> dict[str, Any]:
-    code = _COMMAND_CODES.get(problem.code, problem.code.upper())
-    said = {"code": code, "message": problem.detail, "request_id": problem.request_id}
+    said = {"code": command_code(problem.code), "message": problem.detail, "request_id": problem.request_id}
     more = {"reference": problem.request_id} if problem.status == 500 else {}
     return {"error": {**_short(problem), **problem.details, **more, **said}}
 
@@ -181,7 +185,11 @@ TECHNICIAN = Shape("004", TechnicianError, _technician)
 CASE = Shape("003", CaseError, _case)
 WORKSHOP = Shape("002", WorkshopError, _workshop, MappingProxyType({409: 400, 422: 400}))
 
-_COMMANDS = r"/tickets/[^/]+/(?:(?:schedule|assignment|tech|approval|qa|billing)/.*|triage|evidence|timeline)"
+_COMMANDS = (
+    r"/tickets/intake|/tickets/[^/]+/(?:(?:schedule|assignment|tech|approval|qa|billing)/.*|triage|timeline|delays"
+    r"|(?:evidence|closeout)(?:/.*)?|request-info|classify|approvals|cancel|reopen|close|work-items|(?:parts|time)(?:/.*)?|invoice|schedule)"
+    r"|/dispatch/plans(?:/.*)?|/dispatch/queue|/ops/alerts"
+)
 #: The one table: the first row whose methods and whole address match decides, and what matches none is contract 001's.
 TABLE: tuple[tuple[frozenset[str] | None, re.Pattern[str], Shape], ...] = tuple(
     (frozenset(methods) if methods else None, re.compile(address, re.DOTALL), shape)

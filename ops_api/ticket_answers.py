@@ -24,6 +24,7 @@ from models.enums import (
 )
 from models.queries.ticket_clauses import Sla
 from models.queries.ticket_detail import Message
+from ops_api.field_reading_answers import FieldFacts
 
 _Row = ConfigDict(from_attributes=True)
 #: Objects only: whatever an event or a header left is told as it is.
@@ -204,8 +205,13 @@ class Older(BaseModel):
     notes: str | None
 
 
-class TicketDetail(BaseModel):
-    """A ticket with its newest messages, events and notes, each oldest first."""
+class TicketDetail(FieldFacts):
+    """A ticket with its newest messages, events and notes, each oldest first; beside them its field work.
+
+    `ticket` is what contract 001 says, `priority` and all; the fields beside it are those of contract 000.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     ticket: WholeTicket
     messages: list[MessageAnswer]

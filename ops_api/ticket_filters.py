@@ -25,7 +25,9 @@ class TicketFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     q: _Words | None = Field(
-        default=None, description="In any case: stands in the subject, the requester's address or the code."
+        default=None,
+        description="In any case: stands in the subject or the requester's address, or is a ticket's code or the "
+        "beginning of one, with or without `tkt-` (without it, three letters or more).",
     )
     status: list[TicketStatus] = Field(
         default=[], max_length=len(TicketStatus), description="One of these; merged tickets come only when named."

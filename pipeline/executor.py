@@ -6,9 +6,9 @@ refusal changes nothing, keeps no key, and is recorded by a transaction of its o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -45,6 +45,10 @@ class Answer:
     version: int | None = None
     lines: frozenset[Line] = frozenset()
     is_replayed: bool = False
+    #: What it was done to, and which states it went through; not of a replay, which did nothing.
+    target_id: str | None = None
+    moves: Sequence[Move] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -81,7 +85,15 @@ def execute(connection: Connection, command: Command[Arguments, Subject], ask: A
         kept = Stored(effect.status, {"body": effect.body, "version": effect.version})
         idempotency.keep(connection, ask.key, kept)
     _record(connection, command, ask, locked, effect)
-    return Answer(effect.status, dict(effect.body), effect.version, frozenset(lines))
+    return Answer(
+        effect.status,
+        dict(effect.body),
+        effect.version,
+        frozenset(lines),
+        target_id=locked.target_id,
+        moves=tuple(effect.moves),
+        details=effect.details,
+    )
 
 
 def record_refusal(connection: Connection, command: Command[Any, Any], ask: Ask[Any], refusal: Refusal) -> int:

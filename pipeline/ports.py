@@ -12,6 +12,9 @@ from models.enums import Lane
 from pipeline.core.extraction import Extracted
 from pipeline.core.handing_over import Finding, Handed, Outgoing
 from pipeline.core.mime import Parsed
+from pipeline.core.plans import Problem, Routes
+from pipeline.core.uploads import Picture
+from pipeline.core.uploads import Refused as UploadRefused
 
 
 class Clock(Protocol):
@@ -305,6 +308,41 @@ class TextExtractor(Protocol):
 
     def close(self) -> None:
         """End the process that reads documents."""
+
+
+class UploadReader(Protocol):
+    """Opens uploaded files; whatever a file does to its reader, the caller's process lives on.
+
+    Raises `Transient` when nobody can be asked, and `ReaderBusy` when its `turn` does not come in time; never for a
+    content.
+    """
+
+    def picture(self, content_type: str, content: bytes, *, turn: timedelta | None = None) -> Picture | UploadRefused:
+        """Return the picture made anew from its pixels, or why there is none."""
+
+    def pdf(self, content: bytes, *, turn: timedelta | None = None) -> UploadRefused | None:
+        """Return why a PDF cannot be opened; None when it can."""
+
+    def close(self) -> None:
+        """End the process that opens files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """What a solver found: a plan where it found one, and what went wrong where something did."""
+
+    routes: Routes | None
+    note: str | None = None
+
+
+class RoutePlanner(Protocol):
+    """Looks for cheap plans of a day; whatever its solver does, the caller's process lives on."""
+
+    def solve(self, problem: Problem, start: Routes, limit: timedelta) -> Solved:
+        """Return the best plan that it finds from `start` on, within little more than `limit`.
+
+        Never raises for a problem. What it answers is to be checked (`plans.violations`).
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from deploy.local.lock import Endpoints
 from models.base import metadata
 from tests.conftest import _TEMPLATE, _named, _run
 
-#: The built-in roles come with the migrations.
+#: The built-in roles and templates come with the migrations.
 _KEPT = {
     "roles": " WHERE org_id IS NOT NULL",
+    "incident_templates": " WHERE org_id IS NOT NULL",
     "role_permissions": " WHERE role_id IN (SELECT id FROM roles WHERE org_id IS NOT NULL)",
 }
 #: Without triggers, since the audit trail refuses every deletion.

@@ -17,7 +17,8 @@ from ops_api.cli.lazy import COMMANDS
 from pipeline.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/guide.md", "docs/operations.md")
+RUNBOOKS = tuple(f"docs/runbooks/{page.name}" for page in sorted((ROOT / "docs" / "runbooks").glob("*.md")))
+DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/guide.md", "docs/operations.md", *RUNBOOKS)
 _VARIABLE = re.compile(r"FIELDPOST_[A-Z0-9]+(?:_[A-Z0-9]+)*\b(?!_)")
 #: A command stands alone on a line of a listing, or between backquotes; what follows two spaces is about it.
 _TYPED = re.compile(r"^(?:\$ |\.venv/bin/)?(fieldpost [a-z][^\n`]*?)(?:  |$)|`(fieldpost [a-z][^`]*)`", re.MULTILINE)
@@ -97,3 +98,12 @@ def test_the_checks_see_what_is_not_there() -> None:
     assert len(set(_VARIABLE.findall(everything))) > 20
     assert len(set(_ADDRESS.findall(everything))) > 20
     assert _VARIABLE.findall("FIELDPOST_NOTHING=1, FIELDPOST_RATE_...") == ["FIELDPOST_NOTHING"]
+
+
+def test_every_runbook_is_listed_and_says_what_it_means_how_to_look_and_what_to_do() -> None:
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", read("docs/runbooks/README.md"))
+    pages = {Path(name).name for name in RUNBOOKS} - {"README.md"}
+    assert set(listed) == pages
+    for page in sorted(pages):
+        heads = [line[3:] for line in read(f"docs/runbooks/{page}").splitlines() if line.startswith("## ")]
+        assert heads == ["Means", "Look", "Do"], page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,7 +32,11 @@ _STANDS_STILL = """coalesce((SELECT true FROM ticket_clocks k WHERE k.ticket_id 
 SLA_STATE = f"""
     CASE WHEN t.sla_due_at <= now() THEN 'breach' WHEN t.sla_due_at IS NULL AND {_STANDS_STILL} THEN 'paused'
          WHEN t.sla_due_at IS NULL THEN NULL WHEN {_NEAR} THEN 'warning' ELSE 'healthy' END"""
-_HAYSTACK = "lower(concat_ws(chr(10), left(t.subject, 1000), t.requester_email, t.code))"
+_HAYSTACK = "lower(concat_ws(chr(10), left(t.subject, 1000), t.requester_email))"
+#: What may be the beginning of a code (`pipeline.core.ticket_codes`), and the codes that begin so, by bytes.
+_CODE = re.compile(r"tkt-[a-z2-7]{0,16}|[a-z2-7]{3,16}", re.ASCII)
+_BEGINS = "t.code >= :code AND t.code < :code_end"
+_BY_CODE = f"SELECT t.id FROM tickets t WHERE t.org_id = :org AND {_BEGINS} UNION ALL"  # noqa: S608 - as above
 
 
 class Sla(StrEnum):
@@ -57,8 +62,8 @@ _DUE = {Sla.BREACH: "t.sla_due_at <= now()", Sla.WARNING: "t.sla_due_at > now()"
 class Wanted:
     """What tickets must have; None and empty narrow nothing, but merged tickets come only when their status is named.
 
-    `words` stand, in any case, in the subject, the requester's address or the code. `since` (included) and `before`
-    (not) are of the last activity; all of `tags` are carried.
+    `words` stand, in any case, in the subject or the requester's address, or the code begins with them, `tkt-` or not.
+    `since` (included) and `before` (not) are of the last activity; all of `tags` are carried.
     """
 
     statuses: Sequence[TicketStatus] = ()
@@ -153,7 +158,10 @@ def question_of(org_id: UUID, wanted: Wanted, words: str | None, reach: tuple[st
 
 def _filters(question: Question, wanted: Wanted, words: str | None) -> None:
     """Add what no index gives in the order of the list."""
-    question.narrow(words, "words", f"strpos({_HAYSTACK}, :words) > 0")
+    code = words and code_beginning(words)
+    question.narrow(words, "words", f"(strpos({_HAYSTACK}, :words) > 0{f' OR {_BEGINS}' if code else ''})")
+    if code:
+        question.values |= {"code": code, "code_end": f"{code}~"}
     question.narrow(list(wanted.tags) or None, "tags", "t.tags @> CAST(:tags AS text[])")
     question.narrow(wanted.created_since, "created_since", "t.created_at >= :created_since")
     question.narrow(wanted.created_before, "created_before", "t.created_at < :created_before")
@@ -180,7 +188,7 @@ def is_rare(wanted: Wanted) -> bool:
 
 def source(question: Question, wanted: Wanted) -> TextClause | None:
     """Return the statement that names candidates by an index of what is rare; None where there is none."""
-    clauses = ["w.tags @> CAST(:tags AS text[])"] if wanted.tags else []
+    clauses = ["w.tags @> CAST(:tags AS text[]) AND w.tags <> '{}'"] if wanted.tags else []
     words = question.values.get("words")
     if words is not None and len(words) >= _SHORTEST:
         piece = telling_piece(words)
@@ -188,6 +196,7 @@ def source(question: Question, wanted: Wanted) -> TextClause | None:
         clauses += ["w.haystack LIKE :pattern"] + (["strpos(w.haystack, :words) > 0"] if piece != words else [])
     if clauses:
         return text(f"""
+            {_BY_CODE if "code" in question.values else ""}
             SELECT w.ticket_id FROM ticket_words w WHERE w.org_id = :org AND {" AND ".join(clauses)}
              LIMIT {MOST_FOUND + 1}
         """)  # noqa: S608 - made of the clauses above
@@ -198,6 +207,13 @@ def source(question: Question, wanted: Wanted) -> TextClause | None:
     if not clauses:
         return None
     return text(f"SELECT t.id FROM tickets t WHERE {' AND '.join(clauses)} LIMIT {MOST_FOUND + 1}")  # noqa: S608
+
+
+def code_beginning(words: str) -> str | None:
+    """Return what codes begin with that are meant by some lowered words; None when no code begins like them."""
+    if _CODE.fullmatch(words) is None:
+        return None
+    return words if words.startswith("tkt-") else f"tkt-{words}"
 
 
 def telling_piece(words: str) -> str:

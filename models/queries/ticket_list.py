@@ -111,8 +111,9 @@ def _found(connection: Connection, question: Question, wanted: Wanted) -> list[U
     if statement is None:
         return None
     connection.execute(_LOOKING)
-    found = list(connection.execute(statement, question.values).scalars())
-    return found if len(found) <= MOST_FOUND else None
+    found = connection.execute(statement, question.values).scalars().all()
+    # A ticket may be named twice, by its code and by its words.
+    return list(dict.fromkeys(found)) if len(found) <= MOST_FOUND else None
 
 
 def _among(

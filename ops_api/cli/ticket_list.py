@@ -26,7 +26,7 @@ _PAGE = 100
 
 def list_tickets(
     words: Annotated[
-        str, typer.Argument(metavar="[WORDS]", help="In the subject, the requester's address or the code.")
+        str, typer.Argument(metavar="[WORDS]", help="In the subject or the requester's address, or a code's beginning.")
     ] = "",
     *,
     status: Annotated[list[TicketStatus] | None, typer.Option(help="One of these; may be given again.")] = None,

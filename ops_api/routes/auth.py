@@ -14,10 +14,10 @@ from models.permissions import Permission
 from models.queries import overview
 from ops_api import sessions
 from ops_api.answers import Refusal
-from ops_api.audited import origin_of
 from ops_api.dependencies import Provided, Services, SignedIn, Transaction
 from ops_api.guard import GuardedRoute
 from ops_api.hosts import is_unforgeable
+from ops_api.origins import origin_of
 from ops_api.sessions import CSRF_COOKIE
 from pipeline.commands import signing_in
 from pipeline.core.principals import Principal

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ops_api.answers import Refusal
-from ops_api.audited import origin_of
 from ops_api.dependencies import Provided
 from ops_api.guard import GuardedRoute
+from ops_api.origins import origin_of
 from ops_api.rate_limits import count_name
 from ops_api.shapes import TechnicianError
 from pipeline.core import contacts

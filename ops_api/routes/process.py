@@ -9,7 +9,9 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from ops_api.accepting import prefers_json
 from ops_api.answers import Refusal
+from ops_api.command_metrics import contract_snapshot
 from ops_api.dependencies import Provided
 from ops_api.guard import GuardedRoute
 from ops_api.probes import snapshot
@@ -57,8 +59,9 @@ async def readyz(services: Provided) -> Ready:
     },
 )
 def metrics(services: Provided, accept: Annotated[str, Header()] = "") -> Response:
-    """Return the metrics for Prometheus, or as JSON when `Accept` asks for it."""
-    if "application/json" in accept:
-        return JSONResponse({"metrics": snapshot(services.registry)})
+    """Return the metrics for Prometheus, or as JSON when `Accept` would rather have it (contract 000)."""
+    if prefers_json(accept):
+        samples = snapshot(services.registry)
+        return JSONResponse({**contract_snapshot(samples), "metrics": samples})
     encode, content_type = choose_encoder(accept)
     return Response(encode(services.registry), media_type=content_type)

@@ -32,7 +32,7 @@ from ops_api.ticket_answers import (
 )
 from ops_api.ticket_filters import TicketQuery
 from ops_api.versions import etag
-from pipeline.runtime import identity
+from pipeline.runtime import field_reading, identity
 
 router = APIRouter(route_class=GuardedRoute, tags=["tickets"])
 
@@ -73,13 +73,17 @@ def list_tickets(
 
 @router.get("/tickets/{ticket_id}")
 def show_ticket(ticket: OwnTicket, connection: Transaction, services: Provided, response: Response) -> TicketDetail:
-    """Return a ticket with its newest 50 messages, 100 events and 100 notes; `older` goes on into the past."""
+    """Return a ticket with its newest 50 messages, 100 events and 100 notes, and its field work.
+
+    `older` goes on into the past.
+    """
     row = ticket_detail.ticket(connection, ticket.ticket_id)
     messages = ticket_detail.messages(connection, ticket.ticket_id, limit=_MESSAGES)
     events = ticket_detail.events(connection, ticket.ticket_id, limit=_EVENTS)
     notes = ticket_detail.notes(connection, ticket.ticket_id, limit=_NOTES)
     response.headers["ETag"] = etag(row.version)
     return TicketDetail(
+        **field_reading.shown(connection, ticket.ticket_id),
         ticket=whole_ticket(row),
         messages=message_answers(messages.items),
         events=[EventAnswer.model_validate(one) for one in events.items],

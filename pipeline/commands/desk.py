@@ -27,6 +27,7 @@ from pipeline.commands.desk_arguments import (
     wanted_status,
 )
 from pipeline.core.refusing import Because, Refusal
+from pipeline.core.written import read_id
 from pipeline.runtime import clocks, identity
 
 _COLUMNS = """
@@ -36,7 +37,10 @@ _COLUMNS = """
 """
 _LOCK = """
     SELECT t.id, t.status, t.priority, t.assignee_user_id, t.queue_id, t.account_id, t.site_id, t.tags, t.version,
-           t.closed_at, ({reached}) AS is_reached
+           t.closed_at, ({reached}) AS is_reached,
+           coalesce((SELECT d.trace_id FROM dispatches d WHERE d.ticket_id = t.id),
+                    (SELECT e.trace_id FROM events e WHERE e.ticket_id = t.id AND e.trace_id IS NOT NULL
+                      ORDER BY e.id LIMIT 1)) AS trace_id
       FROM tickets t WHERE t.org_id = :org AND {named} FOR NO KEY UPDATE
 """
 _KNOWN = text("""
@@ -78,7 +82,7 @@ _SETTABLE = [status.value for status in TicketStatus if status is not TicketStat
 def _lock(connection: Connection, ask: Ask[Any]) -> Locked[Ticket] | None:
     """Lock a ticket by its id or code."""
     reached, values = identity.ticket_reach(ask.principal)
-    ticket_id = _uuid(ask.target or "")
+    ticket_id = read_id(ask.target or "")
     named = "t.code = :code" if ticket_id is None else "t.id = :id"
     values |= {"org": ask.principal.org_id}
     values |= {"code": (ask.target or "").lower()} if ticket_id is None else {"id": ticket_id}
@@ -86,7 +90,8 @@ def _lock(connection: Connection, ask: Ask[Any]) -> Locked[Ticket] | None:
     if row is None:
         return None
     known = _known(connection, ask, row) if isinstance(ask.arguments, TicketUpdate) else Known()
-    return Locked(str(row.id), _ticket(row, known), row.version, row.is_reached, row.status)
+    ticket = _ticket(row, known)
+    return Locked(str(row.id), ticket, row.version, row.is_reached, row.status, trace_id=row.trace_id)
 
 
 def _known(connection: Connection, ask: Ask[TicketUpdate], row: Row[Any]) -> Known:
@@ -116,6 +121,7 @@ def _ticket(row: Row[Any], known: Known) -> Ticket:
         version=row.version,
         closed_at=row.closed_at,
         known=known,
+        trace_id=row.trace_id,
     )
 
 
@@ -140,7 +146,7 @@ def _update(connection: Connection, ask: Ask[TicketUpdate], ticket: Ticket) -> E
         _called(name): {"before": _plain(getattr(ticket, name)), "after": _plain(value)}
         for name, value in changes.items()
     }
-    _tell(connection, ask, ticket.ticket_id, "ticket_updated", {"changes": told})
+    _tell(connection, ask, ticket, "ticket_updated", {"changes": told})
     moves = [Move(ticket.status.value, row.status)] if "status" in changes else []
     return Effect(_body(row), version=row.version, moves=moves, details={"changes": told})
 
@@ -156,7 +162,7 @@ def _add_note(connection: Connection, ask: Ask[NewNote], ticket: Ticket) -> Effe
     }
     note = connection.execute(_NOTE, values).one()
     version = connection.execute(_NOTED, {"ticket": ticket.ticket_id}).scalar_one()
-    _tell(connection, ask, ticket.ticket_id, "note_added", {"note_id": str(note.id)})
+    _tell(connection, ask, ticket, "note_added", {"note_id": str(note.id)})
     body = {
         "id": str(note.id),
         "ticket_id": str(ticket.ticket_id),
@@ -181,18 +187,18 @@ def _change_tags(connection: Connection, ask: Ask[TagChange], ticket: Ticket) ->
         "added": [tag for tag in after if tag not in ticket.tags],
         "removed": [tag for tag in ticket.tags if tag not in after],
     }
-    _tell(connection, ask, ticket.ticket_id, "tags_changed", told)
+    _tell(connection, ask, ticket, "tags_changed", told)
     return Effect(_body(row), version=row.version, details=told)
 
 
-def _tell(connection: Connection, ask: Ask[Any], ticket_id: UUID, kind: str, data: Mapping[str, Any]) -> None:
+def _tell(connection: Connection, ask: Ask[Any], ticket: Ticket, kind: str, data: Mapping[str, Any]) -> None:
     values = {
         "org": ask.principal.org_id,
-        "ticket": ticket_id,
+        "ticket": ticket.ticket_id,
         "kind": kind,
         "actor": ask.principal.email,
         "data": orjson.dumps(data).decode(),
-        "trace": ask.trace_id,
+        "trace": ask.trace_id or ticket.trace_id,
     }
     connection.execute(_EVENT, values)
 
@@ -211,13 +217,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def _uuid(said: str) -> UUID | None:
-    try:
-        return UUID(said)
-    except ValueError:
-        return None
 
 
 _MISSING = Refusal("TICKET_NOT_FOUND", "your organization has no such ticket", Because.MISSING)

@@ -112,6 +112,8 @@ class Ticket:
     version: int
     closed_at: datetime | None
     known: Known = Known()
+    #: Of the mail or request that began it.
+    trace_id: str | None = None
 
 
 def wanted_status(asked: TicketUpdate) -> str | None:

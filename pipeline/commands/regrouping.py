@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Row, text
 
 from models.queries.scoping import EVERYTHING, Reached
 from pipeline.core import ticket_codes
-from pipeline.runtime import regrouping, stitching, undoing
+from pipeline.core.written import read_id
+from pipeline.runtime import field_regrouping, regrouping, stitching, undoing
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.undoing import Undone
@@ -64,20 +65,13 @@ def find_tickets(
     Raises `UserError` for one that is unknown or out of reach, and for one that was merged.
     """
     wanted = [name.strip().lower() for name in names]
-    ids = [found for name in wanted if (found := _uuid(name)) is not None]
+    ids = [found for name in wanted if (found := read_id(name)) is not None]
     statement = text(_FIND.format(reach=reach[0]))
     rows = connection.execute(statement, {"org": org_id, "codes": wanted, "ids": ids, **reach[1]})
     by_name: dict[str, Row[Any]] = {}
     for row in rows:
         by_name |= {row.code: row, str(row.id): row}
     return [_found(name, by_name.get(name)) for name in wanted]
-
-
-def _uuid(name: str) -> UUID | None:
-    try:
-        return UUID(name)
-    except ValueError:
-        return None
 
 
 def _found(name: str, row: Row[Any] | None) -> Found:
@@ -93,13 +87,15 @@ def merge_tickets(
 ) -> int:
     """Merge tickets into one that a person chose; return the regrouping's id. Their later replies follow.
 
-    Raises `UserError` for no other ticket, the same one twice, or more than 100.
+    Raises `UserError` for no other ticket, the same one twice, or more than 100, and where people work in the field on
+    one that would go.
     """
     losers = sorted({other.ticket_id for other in others})
     if not losers or len(losers) < len(others) or into.ticket_id in losers or len(losers) > _MOST:
         raise UserError(f"name up to {_MOST} different tickets to merge into {into.code}")
     involved = [into.ticket_id, *losers]
     _enter(connection, org_id, involved)
+    field_regrouping.check_merge(connection, into.ticket_id, losers)
     regrouping_id = regrouping.merge(connection, org_id, into.ticket_id, losers, actor=actor, reason=reason)
     connection.execute(_JOINED, {"ids": involved})
     data = {"regrouping_id": regrouping_id, "merged": [other.code for other in others], "reason": reason}

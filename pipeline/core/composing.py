@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,14 @@ _OWN = frozenset({
 })  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A calendar object that goes with a mail, for programs that know it (RFC 6047); its lines end in CRLF."""
+
+    method: str
+    text: str
+
+
 class Unwritable(ValueError):
     """The mail must not be written so; the text says what to change."""
 
@@ -68,6 +77,7 @@ class Draft:
     references: tuple[str, ...]
     proof: str
     headers: tuple[tuple[str, str], ...] = ()
+    invitation: Invitation | None = None
 
 
 def draft(
@@ -85,6 +95,7 @@ def draft(
     references: Sequence[str] = (),
     proof: str,
     headers: Iterable[tuple[str, str]] = (),
+    invitation: Invitation | None = None,
 ) -> Draft:
     """Return a checked draft: nothing in it can end a header line or begin another. Raises `Unwritable`.
 
@@ -109,6 +120,7 @@ def draft(
         references=usable_ids(references)[-MOST_REFERENCES:],
         proof=_header_value(PROOF_HEADER, proof),
         headers=tuple(_checked_header(name, value) for name, value in headers),
+        invitation=invitation,
     )
 
 
@@ -135,7 +147,17 @@ def compose(mail: Draft) -> bytes:
         message.set_raw(name, value)
     is_plain = mail.body.isascii() and all(len(line) < _LINE_LIMIT for line in mail.body.splitlines())
     message.set_content(mail.body + "\n", cte="7bit" if is_plain else "quoted-printable")
+    if mail.invitation is not None:
+        _invite(message, mail.invitation, mail.message_id)
     return message.as_bytes()
+
+
+def _invite(message: EmailMessage, invitation: Invitation, message_id: str) -> None:
+    """Add the calendar object beside the body, as another way to read it (RFC 6047, 2.4)."""
+    parameters = {"method": invitation.method}
+    message.add_alternative(invitation.text, subtype="calendar", cte="base64", params=parameters)
+    # A boundary of chance would make another mail each time.
+    message.set_boundary(f"=_{hashlib.sha256(message_id.encode()).hexdigest()[:32]}")
 
 
 def address(value: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from models.enums import DispatchPriority, DispatchState, TicketPriority
+from pipeline.core.written import plain
 
 #: Minutes until somebody must be there (seed-behaviours, 1.8).
 MINUTES = MappingProxyType(
@@ -120,9 +121,9 @@ def body(ticket: FieldTicket) -> dict[str, Any]:
     return {
         "id": str(ticket.ticket_id),
         "code": ticket.code,
-        "account_id": _plain(ticket.account_id),
-        "site_id": _plain(ticket.site_id),
-        "asset_id": _plain(ticket.asset_id),
+        "account_id": plain(ticket.account_id),
+        "site_id": plain(ticket.site_id),
+        "asset_id": plain(ticket.asset_id),
         "state": ticket.state.value,
         "priority": ticket.priority.value,
         "incident_type": ticket.incident_type,
@@ -130,12 +131,12 @@ def body(ticket: FieldTicket) -> dict[str, Any]:
         "description": ticket.description,
         "nte_cents": ticket.nte_cents,
         "currency": ticket.currency,
-        "due_at": _plain(ticket.due_at),
-        "arrived_at": _plain(ticket.arrived_at),
-        "scheduled_start": _plain(ticket.scheduled_start),
-        "scheduled_end": _plain(ticket.scheduled_end),
-        "assigned_provider_id": _plain(ticket.assigned_provider_id),
-        "assigned_tech_id": _plain(ticket.assigned_tech_id),
+        "due_at": plain(ticket.due_at),
+        "arrived_at": plain(ticket.arrived_at),
+        "scheduled_start": plain(ticket.scheduled_start),
+        "scheduled_end": plain(ticket.scheduled_end),
+        "assigned_provider_id": plain(ticket.assigned_provider_id),
+        "assigned_tech_id": plain(ticket.assigned_tech_id),
         "visit_number": ticket.visit_number,
         "customer_name": ticket.customer_name,
         "customer_phone": ticket.customer_phone,
@@ -146,13 +147,6 @@ def body(ticket: FieldTicket) -> dict[str, Any]:
         "sop_handoff_acknowledged": ticket.is_sop_handoff_acknowledged,
         "rework_reason": ticket.rework_reason,
         "version": ticket.version,
-        "created_at": _plain(ticket.created_at),
-        "updated_at": _plain(ticket.updated_at or ticket.created_at),
+        "created_at": plain(ticket.created_at),
+        "updated_at": plain(ticket.updated_at or ticket.created_at),
     }
-
-
-def _plain(value: UUID | datetime | None) -> str | None:
-    """Return a value as JSON has it; times in UTC with a Z."""
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return None if value is None else str(value)

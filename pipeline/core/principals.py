@@ -10,6 +10,8 @@ from uuid import UUID
 from models.enums import ActorKind, Reach
 from models.permissions import Permission
 
+_FIELD = frozenset({Permission.TECH_CHECK_IN, Permission.TECH_REQUEST_CHANGE, Permission.TECH_COMPLETE})
+
 
 class Way(StrEnum):
     """How somebody proved who they are."""
@@ -19,6 +21,7 @@ class Way(StrEnum):
     BEARER = "bearer"  #: another issuer's bearer token (contract 000)
     API_TOKEN = "api_token"  # noqa: S105 - a token for cron and scripts
     HEADERS = "headers"  #: the development fallback (contract 000)
+    LINK = "link"  #: a customer's link to one ticket's visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,14 @@ class Scope:
     team_id: UUID | None = None
     #: The queues that a person of reach `team` works.
     queue_ids: frozenset[UUID] = frozenset()
+    #: The one ticket that a customer's link is about.
+    ticket_id: UUID | None = None
 
     @property
     def is_whole(self) -> bool:
         """True when everything of the organization is reached."""
-        return self.reach is Reach.ORGANIZATION and self.account_ids is None and self.site_ids is None
+        narrowed = (self.account_ids, self.site_ids, self.ticket_id)
+        return self.reach is Reach.ORGANIZATION and all(one is None for one in narrowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,14 @@ class Principal:
     session_id: UUID | None = None
     created_at: datetime | None = None
     expires_at: datetime | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        """True for who does a technician's work and sends nobody: theirs are the tickets that they are sent to.
+
+        By permissions, since an organization may call its technicians as it likes.
+        """
+        return not self.permissions.isdisjoint(_FIELD) and Permission.ASSIGNMENT_DISPATCH not in self.permissions
 
     def may(self, permission: Permission | None) -> bool:
         """Say whether the permission is held; None asks for none."""

@@ -17,19 +17,22 @@ _LARGEST = 2**53
 # fmt: off
 _ALLOWED = frozenset({
     "about", "action", "actor_kind", "add", "added", "after", "anew", "approval_type", "assignee", "before",
-    "cause", "changes", "code", "command", "decision", "dispatch_mode", "disposition", "emits", "fields", "from",
-    "from_state", "from_status", "gates", "incident_type", "into", "kind", "lane", "level", "merged", "method",
-    "mode", "need", "needed", "new", "old", "outcome", "path", "pattern", "policy", "position", "priority",
-    "queue", "reach", "reason", "remove", "removed", "result", "role", "route", "scope_field", "skills", "slug",
-    "stage", "state", "status", "status_code", "strategy", "tags", "target_kind", "timezone", "to", "to_state",
-    "to_status", "until", "value", "values", "way", "weekday", "zone",
+    "cause", "changes", "code", "command", "decision", "dispatch_mode", "disposition", "emits", "evidence_key",
+    "fields", "from", "from_state", "from_status", "gates", "incident_type", "into", "kind", "lane", "level",
+    "merged", "method", "missing_checklist_keys", "missing_evidence_keys", "mode", "need", "needed", "new", "old",
+    "outcome", "path", "pattern", "policy", "position", "priority", "queue", "reach", "reason", "reasons", "remove",
+    "removed", "result", "role", "route", "scope_field", "skills", "slug", "stage", "state", "status",
+    "status_code", "strategy", "tags", "target_kind", "timezone", "to", "to_state", "to_status", "until", "value",
+    "values", "way", "weekday", "zone",
 })
 # fmt: on
 _ALLOWED_ENDS = ("_id", "_ids", "_at", "_on", "_state", "_status", "_kind", "_code", "_sha256", "_day")
 #: Whatever stands beside them, these words hide a value of any kind (contract 000's data: phones, access codes).
 _SECRET = re.compile(
     r"pass(word|wd|phrase|code)|token|secret|credential|authori[sz]ation|cookie|api_?key|private_?key|access_?code|otp|"
-    r"body|text|content|markdown|phone|mobile|e_?mail|address|ssn|social_security|\bdob\b|birth|full_?name|iban|card",
+    r"body|text|content|markdown|phone|mobile|e_?mail|address|ssn|social_security|\bdob\b|birth|full_?name|iban|card|"
+    # A hash over few possible words, which it would tell.
+    r"identity_signature",
     re.IGNORECASE,
 )
 #: Found inside of text that is kept: addresses, bearer tokens of any kind, long numbers that may be phones.

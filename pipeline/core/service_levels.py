@@ -12,6 +12,7 @@ from uuid import UUID
 
 from models.enums import ClockKind, DispatchPriority, TicketPriority, TicketStatus
 from pipeline.core.calendars import Calendar
+from pipeline.core.field_work import MINUTES
 
 
 class Standing(StrEnum):
@@ -22,20 +23,6 @@ class Standing(StrEnum):
     BREACH = "breach"
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """When work is to be answered and resolved."""
-
-    response_at: datetime
-    resolution_at: datetime
-
-
-#: Minutes until the response is due: seed behaviours 1.9 (SLA).
-_RESPONSE = {
-    DispatchPriority.EMERGENCY: timedelta(minutes=60),
-    DispatchPriority.URGENT: timedelta(minutes=240),
-    DispatchPriority.ROUTINE: timedelta(minutes=1440),
-}
 #: The contracts time the response alone; the resolution is due after this many response times (4 h, 16 h, 4 d).
 _RESOLUTION_FACTOR = 4
 #: By rank, not by spelling: the highest ticket priority has the shortest time although its name is "urgent".
@@ -45,7 +32,8 @@ _CLASS_OF = {
     TicketPriority.NORMAL: DispatchPriority.ROUTINE,
     TicketPriority.LOW: DispatchPriority.ROUTINE,
 }
-_WARNING_MINUTES = 45
+#: Up to so many minutes before it, a deadline is a warning (contract 000).
+WARNING_MINUTES = 45
 #: A ticket in one of these may make its clocks stand still; the others end them.
 PAUSABLE = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING)
 #: The longest target, in minutes that count: 90 days.
@@ -112,11 +100,11 @@ class Policy:
     #: None: day and night.
     calendar: Calendar | None = None
     pauses: frozenset[TicketStatus] = frozenset({TicketStatus.PENDING})
-    warning: timedelta = timedelta(minutes=_WARNING_MINUTES)
+    warning: timedelta = timedelta(minutes=WARNING_MINUTES)
 
 
 def _default_targets(priority: TicketPriority) -> Targets:
-    response = _RESPONSE[_CLASS_OF[priority]]
+    response = MINUTES[_CLASS_OF[priority]]
     return MappingProxyType({ClockKind.RESPONSE: response, ClockKind.RESOLUTION: _RESOLUTION_FACTOR * response})
 
 
@@ -172,23 +160,6 @@ def _targets(name: str, written: Mapping[str, Any]) -> dict[ClockKind, timedelta
     return {ClockKind(kind): timedelta(minutes=minutes) for kind, minutes in written.items()}
 
 
-def dispatch_priority(priority: DispatchPriority | TicketPriority) -> DispatchPriority:
-    """Return the dispatch priority whose times apply to `priority`."""
-    return _CLASS_OF[priority] if isinstance(priority, TicketPriority) else priority
-
-
-def start_clock(priority: DispatchPriority | TicketPriority, at: datetime) -> Deadlines:
-    """Return the deadlines of work that became due at `at`: 60, 240 or 1440 minutes to respond, four times to resolve.
-
-    These are the default times, day and night; what pauses and policies make of them is `pipeline.core.clocks`. Raises
-    TypeError for a plain string: "urgent" and "URGENT" are different priorities, so the type must say which is meant.
-    """
-    if not isinstance(priority, DispatchPriority | TicketPriority):
-        raise TypeError(f"not a priority: {priority!r}")
-    response = _RESPONSE[dispatch_priority(priority)]
-    return Deadlines(at + response, at + _RESOLUTION_FACTOR * response)
-
-
 def remaining_minutes(due_at: datetime, now: datetime) -> int:
     """Return whole minutes until `due_at`, rounded down: half a minute late is -1."""
     return (due_at - now) // timedelta(minutes=1)
@@ -198,4 +169,4 @@ def standing(remaining: int) -> Standing:
     """Return how a deadline with `remaining` minutes stands: below 0 breach, up to 45 warning, else healthy."""
     if remaining < 0:
         return Standing.BREACH
-    return Standing.WARNING if remaining <= _WARNING_MINUTES else Standing.HEALTHY
+    return Standing.WARNING if remaining <= WARNING_MINUTES else Standing.HEALTHY

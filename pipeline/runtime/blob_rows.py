@@ -56,6 +56,12 @@ _RESCUE = text("""
          WHERE m.kind = 'attachment'
            AND EXISTS (SELECT FROM attachments a WHERE a.org_id = m.org_id AND a.sha256 = m.sha256)
         UNION
+        SELECT m.org_id, m.kind, m.sha256 FROM marked m
+         WHERE m.kind = 'evidence'
+           AND EXISTS (SELECT FROM evidence_items e
+                        WHERE e.org_id = m.org_id AND (e.sha256 = m.sha256 OR e.thumbnail_sha256 = m.sha256)
+                          AND NOT e.metadata ? '_erased')
+        UNION
         SELECT m.org_id, m.kind, m.sha256 FROM jobs j JOIN occurrences o ON o.id = CAST(j.key AS bigint)
           JOIN marked m ON m.kind = 'raw' AND m.org_id = j.org_id AND m.sha256 = o.raw_sha256
          WHERE j.stage = 'parse'

@@ -66,6 +66,11 @@ _BREACHES = text(
 _WARNINGS = text(
     _TELL.format(at="warn_at", mark="warned_at", sets="warned_at = now()", unless=" AND c.due_at >= now()")
 )
+#: What is not routed yet has no clocks, and no ledger to keep.
+_ARE_TIMED = text("""
+    SELECT EXISTS (SELECT FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) AND routed_at IS NOT NULL)
+        OR EXISTS (SELECT FROM clock_intervals WHERE ticket_id = ANY(CAST(:ids AS uuid[])))
+""")
 _COPY = text("""
     INSERT INTO clock_intervals (org_id, ticket_id, state, because, began_at, ended_at)
     SELECT org_id, :new, state, because, began_at, ended_at FROM clock_intervals
@@ -193,6 +198,8 @@ def merge(connection: Connection, winner: UUID, losers: Sequence[UUID], regroupi
     What one of them had used up more is put before the kept ticket's ledger: so it keeps the earlier due. Call it when
     the tickets' rows say that they are merged.
     """
+    if not connection.execute(_ARE_TIMED, {"ids": [winner, *losers]}).scalar_one():
+        return
     note_status(connection, [winner], because="merged")
     standings = {one.row.id: one for one in clock_rows.read(connection, [winner, *losers])}
     kept, merged = standings[winner], [standings[loser] for loser in losers if _goes_on(standings[loser])]

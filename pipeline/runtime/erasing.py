@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from pipeline.runtime import regrouping
+from pipeline.runtime import evidence_erasing, field_erasing, regrouping
 
 #: Messages looked at, and at most erased, in one transaction.
 PAGE = 2_000
@@ -57,6 +57,7 @@ _LOCK = text("SELECT FROM messages WHERE id = ANY(CAST(:ids AS bigint[])) ORDER 
 _REQUESTED = text("""
     SELECT t.id FROM ticket_words w JOIN tickets t ON t.id = w.ticket_id
      WHERE w.org_id = :org AND w.haystack LIKE :pattern AND t.requester_email = :address
+    UNION SELECT ticket_id FROM dispatches WHERE org_id = :org AND customer_email = :address
 """)
 
 #: Somebody with an account who is no colleague any more, here or elsewhere; another organization's stay theirs.
@@ -182,9 +183,10 @@ _TICKET_STEPS = {
     "answers": text("""
         UPDATE idempotency_keys SET answer = jsonb_set(answer, '{body}', '{}')
          WHERE org_id IN (SELECT org_id FROM tickets WHERE id = ANY(CAST(:tickets AS uuid[])))
-           AND coalesce(answer #>> '{body,ticket_id}', answer #>> '{body,id}')
+           AND coalesce(answer #>> '{body,ticket_id}', answer #>> '{body,ticket,id}', answer #>> '{body,id}')
                = ANY(SELECT CAST(unnest(CAST(:tickets AS uuid[])) AS text))
     """),
+    **field_erasing.STEPS,
     "regroupings": text("""
         UPDATE regroupings g SET before = g.before || (
             SELECT jsonb_object_agg(part, (
@@ -261,7 +263,7 @@ def erase_tickets(connection: Connection, ticket_ids: Sequence[UUID]) -> Counter
     if not ticket_ids:
         return Counter()
     regrouping.lock_tickets(connection, ticket_ids)
-    return _counted(connection, _TICKET_STEPS, {"tickets": list(ticket_ids)})
+    return _counted(connection, {**_TICKET_STEPS, **evidence_erasing.STEPS}, {"tickets": list(ticket_ids)})
 
 
 def _counted(connection: Connection, steps: dict[str, Any], values: dict[str, Any]) -> Counter[str]:

@@ -171,6 +171,8 @@ def known(permissions: Collection[str]) -> frozenset[Permission]:
 def ticket_reach(principal: Principal, alias: str = "t") -> tuple[str, dict[str, Any]]:
     """Return the condition on `tickets` that keeps a query within the principal's reach, with its parameters."""
     scope = principal.scope
+    if scope.ticket_id is not None:
+        return f"{alias}.id = CAST(:scope_ticket AS uuid)", {"scope_ticket": scope.ticket_id}
     return ticket_condition(
         reach=scope.reach,
         person_id=principal.person_id,

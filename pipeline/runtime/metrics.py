@@ -69,6 +69,19 @@ class Metrics:
             buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
             registry=self.registry,
         )
+        self.dispatch_notices = Counter(
+            "fieldpost_dispatch_notices",
+            "Field work told by sweeps to be due soon or overdue, by notice (dispatch.due_soon, dispatch.overdue).",
+            ["notice"],
+            registry=self.registry,
+        )
+        self.dispatch_lag = Histogram(
+            "fieldpost_dispatch_lag_seconds",
+            "Seconds by which the most belated notice of a sweep came late, by notice.",
+            ["notice"],
+            buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+            registry=self.registry,
+        )
         self.slots = Counter(
             "fieldpost_slots",
             "Slots of schedules, by schedule and outcome (ran, caught_up, skipped).",

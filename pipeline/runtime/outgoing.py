@@ -26,7 +26,7 @@ from models.enums import (
     StitchReason,
 )
 from pipeline.core import composing
-from pipeline.core.composing import Draft, Unwritable
+from pipeline.core.composing import Draft, Invitation, Unwritable
 from pipeline.ports import ReplyTokens
 from pipeline.runtime import outgoing_rows, stitching
 from pipeline.runtime.db import copy_rows
@@ -99,6 +99,7 @@ class Intent:
     cc: Sequence[str] = ()
     request_key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    invitation: Invitation | None = None
     lane: Lane = Lane.LIVE
     trace_id: str | None = None
 
@@ -150,7 +151,9 @@ def intend(connection: Connection, tokens: ReplyTokens, intent: Intent) -> Inten
     said |= {"from": draft.from_address, "to": draft.to, "cc": draft.cc}
     row = (intent.org_id, ticket.id, "outbound.queued", intent.created_by, orjson.dumps(said).decode(), trace_id)
     copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "actor", "data", "trace_id"), [row])
-    args = {"headers": [list(pair) for pair in draft.headers]} if draft.headers else {}
+    args: dict[str, Any] = {"headers": [list(pair) for pair in draft.headers]} if draft.headers else {}
+    if draft.invitation is not None:
+        args["invitation"] = {"method": draft.invitation.method, "text": draft.invitation.text}
     step = Emit(STAGE, str(new.id), intent.org_id, identity.mailbox_id, intent.lane, 0, trace_id, args)
     return Intended(new.id, message_id, ticket.id, step)
 
@@ -230,6 +233,7 @@ def _draft(
             references=[*others, answered] if answered else others,
             proof=tokens.proof(new.id),
             headers=list(intent.headers.items()),
+            invitation=intent.invitation,
         )
     except Unwritable as error:
         raise UserError(str(error)) from error

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, text
 
 from models.enums import AddressRole, BlobKind, Direction, MachineKind, OutboundKind, OutboundState, ReferenceKind
 from pipeline.core import mime
-from pipeline.core.composing import Draft
+from pipeline.core.composing import Draft, Invitation
 from pipeline.core.mime import Parsed
 from pipeline.runtime.blob_rows import note_blobs
 from pipeline.runtime.db import copy_rows
@@ -139,7 +139,7 @@ def _address_rows(draft: Draft) -> list[tuple[str, int, str, str]]:
     ]
 
 
-def stored_draft(row: Any, proof: str, headers: Sequence[Sequence[str]]) -> Draft:
+def stored_draft(row: Any, proof: str, headers: Sequence[Sequence[str]], invitation: Invitation | None = None) -> Draft:
     """Return the draft that an outbound message's row and its parts describe; the same one that was intended."""
     return Draft(
         message_id=row.rfc_message_id,
@@ -155,6 +155,7 @@ def stored_draft(row: Any, proof: str, headers: Sequence[Sequence[str]]) -> Draf
         references=tuple(row.references),
         proof=proof,
         headers=tuple((name, value) for name, value in headers),
+        invitation=invitation,
     )
 
 

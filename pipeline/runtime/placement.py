@@ -20,7 +20,7 @@ from models.enums import StitchReason
 from pipeline.core import ticket_codes
 from pipeline.core.thread_keys import keys_of
 from pipeline.core.threading import Forest
-from pipeline.runtime import regrouping, stitching
+from pipeline.runtime import field_regrouping, regrouping, stitching
 
 _CHUNK = 1_000
 _LINKS = text("""
@@ -213,6 +213,7 @@ def _move(
             losers.append(part)
     assert target is not None
     if losers:
+        target, losers = field_regrouping.chosen(connection, target, losers)
         regrouping.merge(connection, org_id, target, losers, actor=actor, reason=reason)
     whole[target] = frozenset().union(*one.members.values())
     return {message_id: target for message_id, _ in one.moved}

@@ -1,8 +1,9 @@
 """Merging tickets, taking messages out of one, and undoing both: every step is kept with what undoing it needs.
 
-Merge rule: the ticket with more open work orders stays, then the one with the older first message; the other becomes
-`merged`, its messages, keys and work orders move, and later replies follow because the keys do. A matter that is open
-stays open: an ended ticket that an open one merges into is open again.
+Merge rule: the ticket on which people work in the field stays, then the one with more open work orders, then the one
+with the older first message; the other becomes `merged`, its messages, keys and work orders move, and later replies
+follow because the keys do. A matter that is open stays open: an ended ticket that an open one merges into is open
+again.
 
 Whoever calls these holds the organization's stitching lock (`stitching.lock`) and the tickets' rows.
 """
@@ -18,10 +19,12 @@ import orjson
 from sqlalchemy import Connection, text
 
 from models.enums import RegroupingKind, TicketPriority
-from pipeline.runtime import clocks, stitching
+from pipeline.runtime import clocks, field_regrouping, stitching
 
 SYSTEM = "system"
 _REASON = 500
+#: Field work of people counts more than any number of work orders.
+_WORKED = 1_000_000
 _PRIORITIES = [priority.value for priority in TicketPriority]
 
 #: Everything that changes tickets locks them in the order of their ids, so that none waits in a circle.
@@ -90,6 +93,7 @@ _MERGE = (
                                            ELSE w.status END,
                              closed_at = CASE WHEN l.is_open THEN NULL ELSE w.closed_at END,
                              dispatch_state = CASE
+                                 WHEN :is_worked THEN w.dispatch_state
                                  WHEN w.dispatch_state IN ('NEW', 'TRIAGED') AND l.is_ready THEN 'READY_TO_SCHEDULE'
                                  WHEN w.dispatch_state = 'NEW' AND l.is_triaged THEN 'TRIAGED'
                                  ELSE w.dispatch_state END,
@@ -148,12 +152,17 @@ _SPLIT = (
             ON CONFLICT DO NOTHING
     """),
 )
+#: A ticket that somebody made says what they said of it.
 _RECOMPUTE = text("""
-    UPDATE tickets t SET first_message_at = s.first_at, last_message_at = s.last_at,
-                         last_activity_at = greatest(t.last_activity_at, s.last_at),
-                         subject = s.subject, subject_norm = s.subject_norm,
-                         requester_email = s.from_address, requester_name = s.from_name
+    UPDATE tickets t SET first_message_at = CASE WHEN is_made THEN least(t.created_at, s.first_at) ELSE s.first_at END,
+                         last_message_at = s.last_at, last_activity_at = greatest(t.last_activity_at, s.last_at),
+                         subject = CASE WHEN is_made THEN t.subject ELSE s.subject END,
+                         subject_norm = CASE WHEN is_made THEN t.subject_norm ELSE s.subject_norm END,
+                         requester_email = CASE WHEN is_made THEN t.requester_email ELSE s.from_address END,
+                         requester_name = CASE WHEN is_made THEN t.requester_name ELSE s.from_name END
       FROM (SELECT DISTINCT ON (l.ticket_id) l.ticket_id, m.subject, m.subject_norm, m.from_address, m.from_name,
+                   EXISTS (SELECT FROM transitions x WHERE x.ticket_id = l.ticket_id AND x.kind = 'dispatch'
+                                                       AND x.from_state IS NULL) AS is_made,
                    min(m.received_at) OVER whole AS first_at, max(m.received_at) OVER whole AS last_at
               FROM ticket_messages l JOIN messages m ON m.id = l.message_id
              WHERE l.ticket_id = ANY(CAST(:ids AS uuid[]))
@@ -175,9 +184,11 @@ def lock_tickets(connection: Connection, ticket_ids: Iterable[UUID]) -> None:
 
 
 def ranks(connection: Connection, ticket_ids: Iterable[UUID]) -> dict[UUID, tuple[int, datetime]]:
-    """Return for each ticket its open work orders and when its first message came, for `threading.winner`."""
-    found = connection.execute(_RANK, {"ids": list(ticket_ids)})
-    return {row.id: (row.work, row.first_message_at) for row in found}
+    """Return for each ticket its open work and when its first message came, for `threading.winner`."""
+    ids = list(ticket_ids)
+    worked = field_regrouping.worked(connection, ids)
+    found = connection.execute(_RANK, {"ids": ids})
+    return {row.id: (row.work + (_WORKED if row.id in worked else 0), row.first_message_at) for row in found}
 
 
 def record(
@@ -208,14 +219,19 @@ def record(
 def merge(
     connection: Connection, org_id: UUID, winner: UUID, losers: Sequence[UUID], *, actor: str = SYSTEM, reason: str
 ) -> int:
-    """Merge tickets into one and return the regrouping's id; what was held apart from a loser is from the winner."""
+    """Merge tickets into one and return the regrouping's id; what was held apart from a loser is from the winner.
+
+    Raises `field_regrouping.BothWorked` when people work in the field on one that would go, since rules looked.
+    """
     ordered = sorted(losers)
+    is_worked = field_regrouping.is_worked(connection, winner, ordered)
     # Tickets from before there were clocks get theirs while they still are what they were.
     clocks.note_status(connection, [winner, *ordered])
     regrouping_id = record(connection, org_id, RegroupingKind.MERGE, winner, ordered, actor=actor, reason=reason)
     values = {"id": regrouping_id, "winner": winner, "losers": ordered, "priorities": _PRIORITIES}
     for statement in (*_JOURNAL, *_MERGE):
-        connection.execute(statement, values)
+        connection.execute(statement, values | {"is_worked": is_worked})
+    field_regrouping.merge(connection, winner, ordered, regrouping_id)
     recompute(connection, [winner])
     clocks.merge(connection, winner, ordered, regrouping_id)
     connection.execute(_AFTER, {"id": regrouping_id})

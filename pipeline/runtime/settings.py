@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     dispatch_auth_jwt_secret: SecretStr | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_SECRET")
     dispatch_auth_jwt_issuer: str | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_ISSUER")
     dispatch_auth_jwt_audience: str | None = Field(default=None, validation_alias="DISPATCH_AUTH_JWT_AUDIENCE")
+    #: Object stores that evidence may lie in besides our own: URI schemes, separated by commas (contract 000).
+    dispatch_object_store_schemes: str = Field(default="s3,minio", validation_alias="DISPATCH_OBJECT_STORE_SCHEMES")
     #: The organization of tokens that name none, by name or id; unset: of their accounts, or the only one there is.
     jwt_organization: str | None = None
     #: Issuers whose tokens are checked by keys that they publish: a JSON list (`pipeline.runtime.issuers`).
@@ -163,6 +165,12 @@ class Settings(BaseSettings):
     def is_oidc_served(self) -> bool:
         """True when people may sign in with an identity provider."""
         return bool(self.oidc_issuer and self.oidc_client_id and self.oidc_client_secret)
+
+    @property
+    def object_store_schemes(self) -> frozenset[str]:
+        """The schemes of references that evidence may have."""
+        said = self.dispatch_object_store_schemes.lower().split(",")
+        return frozenset(one.strip().removesuffix("://") for one in said if one.strip())
 
     @property
     def previous_keys(self) -> tuple[str, ...]:

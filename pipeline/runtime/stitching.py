@@ -15,6 +15,7 @@ from pipeline.core import participants
 from pipeline.core.policies import OrganizationPolicy
 from pipeline.core.thread_keys import Facts, Rules, keys_of
 from pipeline.core.threading import Node
+from pipeline.runtime import field_regrouping
 from pipeline.runtime.logs import get_logger
 
 #: One stitcher at a time per organization: set-wise stitching without it gave another, wrong number of threads in
@@ -211,11 +212,12 @@ def named(connection: Connection, org_id: UUID, references: Iterable[str]) -> di
 
 
 def apart(connection: Connection, tickets: Iterable[UUID]) -> list[tuple[UUID, UUID]]:
-    """Return the pairs among tickets that a person took apart."""
+    """Return the pairs among tickets that a person took apart, or that people work on in the field."""
     ids = list(set(tickets))
     if len(ids) < 2:
         return []
-    return [(row.one_id, row.other_id) for row in connection.execute(_APART, {"ids": ids})]
+    held = [(row.one_id, row.other_id) for row in connection.execute(_APART, {"ids": ids})]
+    return [*held, *field_regrouping.pairs(connection, ids)]
 
 
 def register(connection: Connection, org_id: UUID, ticket_id: UUID, message_ids: Sequence[int]) -> None:

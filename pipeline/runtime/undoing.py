@@ -14,7 +14,7 @@ from models.enums import RegroupingKind, StitchReason
 from models.tickets import tickets
 from pipeline.core.thread_keys import keys_of
 from pipeline.core.threading import Group, Node, assemble
-from pipeline.runtime import clocks, regrouping, stitching
+from pipeline.runtime import clocks, field_regrouping, regrouping, stitching
 from pipeline.runtime.errors import UserError
 
 _FIND = text("""
@@ -135,7 +135,10 @@ class Undone:
 
 
 def undo(connection: Connection, org_id: UUID, regrouping_id: int, *, actor: str) -> Undone:
-    """Undo a regrouping. Raises `UserError` when there is none, it is undone, or a later one stands on it.
+    """Undo a regrouping.
+
+    Raises `UserError` when there is none, it is undone, a later one stands on it, or people work in the field on what
+    was split off.
 
     After a merge by rules its tickets are held apart: the evidence that joined them is still there.
     """
@@ -152,6 +155,7 @@ def undo(connection: Connection, org_id: UUID, regrouping_id: int, *, actor: str
         raise UserError(f"regrouping {later} changed one of these tickets later; undo that first")
     regrouping.lock_tickets(connection, [UUID(one) for one in found.before["tickets"]] + involved)
     replaced = _split(connection, found) if found.kind == RegroupingKind.SPLIT else _merge(connection, found)
+    field_regrouping.undo(connection, involved, regrouping_id)
     clocks.undo(connection, involved, regrouping_id)
     connection.execute(_UNDONE, {"id": regrouping_id, "actor": actor})
     return Undone(RegroupingKind(found.kind), found.ticket_id, tuple(found.other_ids), replaced)
@@ -159,6 +163,7 @@ def undo(connection: Connection, org_id: UUID, regrouping_id: int, *, actor: str
 
 def _split(connection: Connection, found: Row[Any]) -> int:
     values = {"id": found.id, "ticket": found.ticket_id, "others": found.other_ids}
+    field_regrouping.check_join_back(connection, found.other_ids)
     since = _since(connection, found, found.other_ids)
     is_open = connection.execute(_IS_OPEN, {"ids": found.other_ids}).scalar_one()
     for statement in _JOIN_BACK:

@@ -10,9 +10,15 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, text
 
+from models.enums import DispatchState
+from models.lifecycle import AUTOMATIC_DISPATCH
 from pipeline.core import dispatching
+from pipeline.core.intakes import priority_of
 from pipeline.core.policies import OrganizationPolicy
+from pipeline.runtime import automatic_moves, mail_work
+from pipeline.runtime.automatic_moves import Moved
 from pipeline.runtime.jobs import Emit, Job
+from pipeline.runtime.mail_work import MailWork
 from pipeline.stage import Stage, Work, each
 
 _LOAD = text("""
@@ -42,17 +48,19 @@ _INSERT = text("""
                   CAST(:due_ats AS timestamptz[]), CAST(:choices AS jsonb[]), CAST(:traces AS text[]))
         AS t(org, case_id, ticket, team, due_at, choice, trace)
         ON CONFLICT (case_id) WHERE state IN ('created', 'in_progress') DO NOTHING
-    RETURNING id, number, org_id, ticket_id, trace_id
+    RETURNING id, number, org_id, case_id, ticket_id, trace_id
 """)
 _READY = text("""
     WITH locked AS (
-        SELECT id FROM tickets
+        SELECT id, dispatch_state FROM tickets
          WHERE id = ANY(CAST(:ids AS uuid[])) AND dispatch_state IN ('NEW', 'TRIAGED')
          ORDER BY id FOR NO KEY UPDATE
     )
     UPDATE tickets SET dispatch_state = 'READY_TO_SCHEDULE', version = version + 1
       FROM locked WHERE tickets.id = locked.id
+    RETURNING tickets.id, tickets.org_id, locked.dispatch_state AS before
 """)
+_READY_STATE = DispatchState.READY_TO_SCHEDULE.value
 _EVENT = text("""
     INSERT INTO events (org_id, ticket_id, kind, data, trace_id)
     VALUES (:org_id, :ticket_id, 'work_order.created', :data, :trace_id)
@@ -112,10 +120,23 @@ def save(connection: Connection, works: Sequence[Work[Request, dispatching.Choic
             "traces": [done.job.trace_id for done, _ in chosen],
         },
     ).all()
-    connection.execute(_READY, {"ids": [row.ticket_id for row in created]})
     if created:
         connection.execute(_EVENT, [_event(row) for row in created])
+        _make_ready(connection, created, {done.item.row.id: done.item.row.sla_hours for done, _ in chosen})
     return []
+
+
+def _make_ready(connection: Connection, created: Sequence[Any], hours: Mapping[UUID, int]) -> None:
+    """Give the tickets of new work orders their field work, and let them wait for a schedule."""
+    orders = [row for row in created if row.ticket_id is not None]
+    mail_work.begin(
+        connection,
+        [MailWork(row.ticket_id, row.case_id, priority_of(hours[row.case_id]), row.trace_id) for row in orders],
+    )
+    traces = {row.ticket_id: row.trace_id for row in reversed(orders)}
+    ready = connection.execute(_READY, {"ids": list(traces)})
+    moved = [Moved(row.org_id, row.id, row.before, _READY_STATE, traces[row.id]) for row in ready]
+    automatic_moves.record(connection, moved, AUTOMATIC_DISPATCH)
 
 
 def _locked_tickets(connection: Connection, wanted: set[UUID | None]) -> dict[UUID | None, UUID]:

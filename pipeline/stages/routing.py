@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, text
 
-from models.enums import Direction, Lane, QuarantineCause, TicketStatus
+from models.enums import Direction, DispatchState, Lane, QuarantineCause, TicketStatus
 from pipeline.core import machines
 from pipeline.core.routing import Decision
 from pipeline.runtime import deciding, quarantine, regrouping, routed_rows, screening
+from pipeline.runtime.db import copy_rows
 from pipeline.runtime.deciding import Policy
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.quarantine import Held
@@ -29,9 +31,9 @@ _MESSAGES = text("""
 """)
 _LOAD = text("""
     SELECT o.id, o.org_id, o.mailbox_id, o.message_id, t.id AS ticket_id, t.status, t.priority, t.routed_at,
-           t.decided_at, t.queue_id, t.assignee_user_id, t.first_message_at, t.tags, t.mailbox_id AS ticket_mailbox_id,
-           t.routing ->> 'machine' AS set_aside_for, r.address AS recipient, m.from_address, m.subject, m.direction,
-           m.machine, m.flags, m.received_at
+           t.dispatch_state, t.decided_at, t.queue_id, t.assignee_user_id, t.first_message_at, t.tags,
+           t.mailbox_id AS ticket_mailbox_id, t.routing ->> 'machine' AS set_aside_for, r.address AS recipient,
+           m.from_address, m.subject, m.direction, m.machine, m.flags, m.received_at
       FROM occurrences o
       JOIN messages m ON m.id = o.message_id
       JOIN ticket_messages l ON l.message_id = o.message_id
@@ -107,9 +109,27 @@ def save(connection: Connection, works: Sequence[Routed]) -> Sequence[Emit]:
     statuses = routed_rows.write(connection, [_decided(done, done.result) for done in works if done.result])
     passed = [done for done in works if done.item.row.id not in held]
     connection.execute(_ROUTED, {"ids": [done.item.row.id for done in passed]})
+    _tell_of_answers(connection, passed)
     active = [done for done in passed if _may_need_work(done.item.row, statuses.get(done.item.row.ticket_id))]
     answered = [done.job.then("acknowledge", str(done.item.row.message_id)) for done in active if _is_told(done)]
     return [*(done.job.then("triage", str(done.item.row.message_id)) for done in active), *answered]
+
+
+def _tell_of_answers(connection: Connection, works: Sequence[Routed]) -> None:
+    """Show that a customer wrote while field work waits for what they tell; triage leads on, not the mail."""
+    rows = [
+        (done.item.row.org_id, done.item.row.ticket_id, "ticket.info_arrived", _message(done), done.job.trace_id)
+        for done in works
+        if done.item.row.dispatch_state == DispatchState.NEEDS_INFO
+        and done.item.row.direction == Direction.INBOUND
+        and deciding.may_open_ticket(done.item.row)
+    ]
+    if rows:
+        copy_rows(connection, "events", ("org_id", "ticket_id", "kind", "data", "trace_id"), rows)
+
+
+def _message(done: Routed) -> str:
+    return orjson.dumps({"message_id": done.item.row.message_id}).decode()
 
 
 def _decided(done: Routed, outcome: Outcome) -> Decided:

@@ -31,6 +31,7 @@ from sqlalchemy import Connection
 
 from models.enums import BlobKind, OutboundKind, OutboundState
 from pipeline.core import backoff, composing
+from pipeline.core.composing import Invitation
 from pipeline.core.handing_over import Finding, Handed, HandOver, Outgoing
 from pipeline.core.moments import LONG_AGO, Moment
 from pipeline.ports import Ports, Sender
@@ -76,6 +77,7 @@ class Outward:
     step: Step
     headers: Sequence[Sequence[str]]
     begin_by: Moment
+    invitation: Invitation | None = None
     hold: Again | Blocked | None = None
 
 
@@ -111,7 +113,9 @@ def _outward(row: Any, mailbox: Mailbox, job: Job) -> Outward:
         hold = Again(left, row.last_error or "waits")
     if hold is None:
         step = _step(row)
-    return Outward(row, mailbox, step, job.args.get("headers", ()), job.taken.after(BEGIN_WITHIN), hold)
+    given = job.args.get("invitation")
+    invitation = Invitation(given["method"], given["text"]) if given else None
+    return Outward(row, mailbox, step, job.args.get("headers", ()), job.taken.after(BEGIN_WITHIN), invitation, hold)
 
 
 def _step(row: Any) -> Step:
@@ -245,7 +249,7 @@ def _stored(item: Outward, ports: Ports) -> Stored | None:
     wanted: bytes = row.raw_sha256
     raw = ports.blobs.get(BlobKind.RAW, [wanted.hex()]).get(wanted.hex())
     if raw is None:
-        raw = composing.compose(stored_draft(row, ports.reply_tokens.proof(row.id), item.headers))
+        raw = composing.compose(stored_draft(row, ports.reply_tokens.proof(row.id), item.headers, item.invitation))
         if row.kind != OutboundKind.REPLY and hashlib.sha256(raw).digest() != wanted:
             return None
     sha256 = hashlib.sha256(raw)

@@ -10,10 +10,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from models.enums import RecommendedAction, SignalSource, SignalStatus, TriageMode
+from models.enums import DispatchState, RecommendedAction, SignalSource, SignalStatus, TriageMode
+from models.lifecycle import AUTOMATIC_TRIAGE
 from pipeline.core import scoring, signals
 from pipeline.core.policies import OrganizationPolicy
-from pipeline.runtime import regrouping
+from pipeline.runtime import automatic_moves, regrouping
+from pipeline.runtime.automatic_moves import Moved
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.stage import Stage, Work, each
 
@@ -73,7 +75,9 @@ _VERIFY = text("""
 _TRIAGED = text("""
     UPDATE tickets SET dispatch_state = 'TRIAGED', version = version + 1
      WHERE id = ANY(CAST(:ids AS uuid[])) AND dispatch_state = 'NEW'
+    RETURNING id, org_id
 """)
+_NEW_STATE, _TRIAGED_STATE = DispatchState.NEW.value, DispatchState.TRIAGED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,10 @@ def save(connection: Connection, works: Sequence[Work[Report, list[signals.Extra
     connection.execute(_ATTACH, {"assets": list(cases), "cases": list(cases.values())})
     _ask_for_verification(connection, [(cases[case.asset_id], case) for case in assessed])
     places = regrouping.lock_tickets_of(connection, sorted({done.item.row.id for done, _ in found}))
-    connection.execute(_TRIAGED, {"ids": sorted(set(places.values()))})
+    traces = {places[done.item.row.id]: done.job.trace_id for done, _ in found if done.item.row.id in places}
+    triaged = connection.execute(_TRIAGED, {"ids": sorted(traces)})
+    moved = [Moved(row.org_id, row.id, _NEW_STATE, _TRIAGED_STATE, traces[row.id]) for row in triaged]
+    automatic_moves.record(connection, moved, AUTOMATIC_TRIAGE)
     return _dispatches(found, cases, assessed)
 
 

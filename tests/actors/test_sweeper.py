@@ -19,6 +19,7 @@ from pipeline.runtime.db import Database
 from pipeline.runtime.ledger import Line
 from pipeline.runtime.metrics import Metrics
 from pipeline.table import STAGES
+from tests.commands.field_desk import FieldDesk
 from tests.deploy.probes import until
 from tests.factories import claimed, emit, mailbox, occurrence, organization, rows, ticket, value
 
@@ -230,3 +231,17 @@ def test_a_sweep_tells_of_clocks_that_ran_out_and_counts_them(db: Database, brok
         value_of = sweeping._metrics.registry.get_sample_value
         assert value_of("fieldpost_sla_notices_total", {"notice": notice}) == 1
         assert (value_of("fieldpost_sla_lag_seconds_sum", {"notice": notice}) or 0) >= seconds
+
+
+def test_a_sweep_tells_of_field_work_that_is_late_and_counts_it(db: Database, broker: RedisBroker):
+    desk = FieldDesk.of(db)
+    late = desk.make()
+    desk.change("UPDATE dispatches SET due_at = now() - interval '5 seconds' WHERE ticket_id = :id", id=late)
+    sweeping = sweeper(db, broker)
+    sweeping.sweep()
+    sweeping.sweep()
+    told = [kind for kind, _ in desk.events(late) if kind.startswith("dispatch.")]
+    assert told == ["dispatch.overdue"]
+    value_of = sweeping._metrics.registry.get_sample_value
+    assert value_of("fieldpost_dispatch_notices_total", {"notice": "dispatch.overdue"}) == 1
+    assert (value_of("fieldpost_dispatch_lag_seconds_sum", {"notice": "dispatch.overdue"}) or 0) >= 5

@@ -29,7 +29,7 @@ from models import schema
 from ops_api.limits import Limits
 from pipeline.runtime.db import Database
 from pipeline.runtime.logs import set_up_logs
-from tests.bench.desk_data import ABSENT, COMMON, COMMON_TAG, RARE, RARE_TAG, Made, make
+from tests.bench.desk_data import ABSENT, COMMON, COMMON_TAG, RARE, RARE_TAG, Made, make, make_work
 from tests.bench.plans import explained, scans
 from tests.ops_api.serving import Api, Person, serving, settings_for
 
@@ -72,6 +72,9 @@ def kinds(made: Made, tickets: Sequence[Any]) -> dict[str, list[tuple[str, Mappi
     def lists(asked: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
         return [("/tickets", one) for one in asked]
 
+    def work(asked: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+        return [("/dispatch/queue", one) for one in asked]
+
     statuses = ("new", "open", "pending", "resolved", "closed", "spam")
     found = {
         "all": lists([{}]),
@@ -99,6 +102,11 @@ def kinds(made: Made, tickets: Sequence[Any]) -> dict[str, list[tuple[str, Mappi
         "q code": lists([{"q": one.code} for one in tickets]),
         "q rare, absent": lists([{"q": one} for one in (RARE, ABSENT, "100%", "phone number")]),
         "q absent, of common words": lists([{"q": one} for one in ("charger at invoice", "bill for charger")]),
+        "queue of work": work([{}]),
+        "queue of work, by standing": work([{"sla_status": one} for one in ("breach", "warning", "healthy")]),
+        "queue of work, by state": work([{"state": one} for one in ("NEW", "SCHEDULED", "IN_PROGRESS")]),
+        "queue of work, none such": work([{"incident_type": "NOBODY_HAS_IT"}, {"state": "ON_HOLD"}]),
+        "queue of work, account": work([{"account_id": one.account_id} for one in tickets]),
         "detail": [(f"/tickets/{one.id}", {}) for one in tickets if one.has_mail],
         "detail by code": [(f"/tickets/{one.code}", {}) for one in tickets],
         "detail, 2,000 messages": [(f"/tickets/{made.ticket_id}", {})],
@@ -170,6 +178,7 @@ def measure(console: Console, supervisor: Supervisor, tickets: int, rounds: int)
     began = time.perf_counter()
     with engine.begin() as connection:
         made = make(connection, tickets, mails=tickets // 20)
+        make_work(connection)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
         size = connection.execute(text("SELECT pg_size_pretty(pg_database_size(current_database()))")).scalar_one()

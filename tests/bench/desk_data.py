@@ -103,7 +103,7 @@ _MERGED = text("""
 """)
 _WORDS = text("""
     INSERT INTO ticket_words (ticket_id, org_id, haystack, tags)
-    SELECT id, org_id, lower(concat_ws(chr(10), left(subject, 1000), requester_email, code)), tags FROM tickets
+    SELECT id, org_id, lower(concat_ws(chr(10), left(subject, 1000), requester_email)), tags FROM tickets
 """)
 _CLOCKS = text("""
     INSERT INTO ticket_clocks (ticket_id, kind, org_id, state, target, started_at, warn_at, due_at, policy_version)
@@ -176,6 +176,27 @@ _INDEXES = text("""
      WHERE schemaname = current_schema() AND tablename IN ('tickets', 'ticket_words')
        AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conname = i.indexname)
 """)
+#: Field work of every ticket; that of the open ones is queued, most of it with a deadline that is to come.
+_WORK = (
+    text("""
+        UPDATE tickets SET dispatch_state = (ARRAY['NEW', 'TRIAGED', 'READY_TO_SCHEDULE', 'SCHEDULED', 'DISPATCHED',
+                                                   'IN_PROGRESS'])[1 + (hashtext(code) & 2147483647) % 6]
+         WHERE status IN ('new', 'open', 'pending')
+    """),
+    text("""
+        INSERT INTO dispatches (ticket_id, org_id, priority, incident_type, assigned_tech_id, due_at, due_soon_at,
+                                queue_due_at)
+        SELECT id, org_id, (ARRAY['EMERGENCY', 'URGENT', 'ROUTINE', 'ROUTINE'])[1 + h % 4],
+               (ARRAY['DOOR_WONT_LATCH', 'AUTO_OPERATOR_FAULT'])[1 + h % 2],
+               CASE WHEN h % 5 < 2 THEN (ARRAY(SELECT p.id FROM people p ORDER BY p.id LIMIT 40))[1 + h % 40] END,
+               due_at, due_at - interval '45 minutes', CASE WHEN is_open THEN due_at END
+          FROM (SELECT t.*, hashtext(code) & 1048575 AS h, status IN ('new', 'open', 'pending') AS is_open,
+                       CASE WHEN status IN ('new', 'open', 'pending')
+                            THEN now() + interval '1 minute' * ((hashtext(code) & 1048575) % 12000 - 2000)
+                            ELSE created_at + interval '1 day' END AS due_at
+                  FROM tickets t WHERE merged_into IS NULL) w
+    """),
+)
 #: Tickets per statement: what one of them may hold in memory.
 _BATCH = 100_000
 
@@ -214,6 +235,12 @@ def make(connection: Connection, tickets: int, mails: int, longest: int = 2_000)
     for statement in (_SEEN, *_FILES, *_LOG):
         connection.execute(statement)
     return _made(connection)
+
+
+def make_work(connection: Connection) -> None:
+    """Give the tickets field work."""
+    for statement in _WORK:
+        connection.execute(statement)
 
 
 def _made(connection: Connection) -> Made:

@@ -172,3 +172,17 @@ def test_clocks_are_told_of_a_status(ours: Desk) -> None:
     resolution = "SELECT state FROM ticket_clocks WHERE kind = 'resolution'"
     assert value(ours.db, resolution) == "met"
     assert ours.ticket().resolved_at is not None
+
+
+def test_a_change_follows_the_trace_of_what_began_the_ticket_unless_it_brings_its_own(ours: Desk) -> None:
+    ours.change(
+        "INSERT INTO events (org_id, ticket_id, kind, data, trace_id) VALUES (:org, :ticket, 'begun', '{}', 'first')",
+        org=ours.org_id,
+        ticket=ours.ticket_id,
+    )
+    ours.run(desk.UPDATE, TicketUpdate(status="open"))
+    ours.run(desk.CHANGE_TAGS, TagChange(add=["door"]))
+    ours.run(desk.ADD_NOTE, NewNote(body_markdown="called"), trace_id="another")
+    wanted = [("first",), ("first",), ("another",)]
+    assert [tuple(row) for row in rows(ours.db, "SELECT trace_id FROM audit_events ORDER BY number")] == wanted
+    assert [tuple(row) for row in rows(ours.db, "SELECT trace_id FROM events ORDER BY id")][1:] == wanted

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from models.enums import DispatchPriority, TicketPriority
+from models.enums import ClockKind, TicketPriority
 from pipeline.core.service_levels import (
     DEFAULT,
     Conditions,
@@ -15,12 +15,10 @@ from pipeline.core.service_levels import (
     Policy,
     Standing,
     choose,
-    dispatch_priority,
     read_pauses,
     read_targets,
     remaining_minutes,
     standing,
-    start_clock,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -29,29 +27,16 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("priority", "minutes"),
     [
-        (DispatchPriority.EMERGENCY, 60),
-        (DispatchPriority.URGENT, 240),
-        (DispatchPriority.ROUTINE, 1440),
         (TicketPriority.URGENT, 60),
         (TicketPriority.HIGH, 240),
         (TicketPriority.NORMAL, 1440),
         (TicketPriority.LOW, 1440),
     ],
 )
-def test_a_clock_starts_with_the_minutes_of_its_priority(priority, minutes):
-    deadlines = start_clock(priority, NOW)
-    assert deadlines.response_at == NOW + timedelta(minutes=minutes)
-    assert deadlines.resolution_at == NOW + timedelta(minutes=4 * minutes)
-
-
-def test_every_priority_has_a_class():
-    assert {dispatch_priority(priority) for priority in TicketPriority} == set(DispatchPriority)
-
-
-@pytest.mark.parametrize("word", ["urgent", "URGENT", ""])
-def test_a_plain_word_is_refused_because_its_case_would_decide(word):
-    with pytest.raises(TypeError, match="not a priority"):
-        start_clock(word, NOW)
+def test_without_a_policy_a_priority_has_the_minutes_of_its_rank(priority, minutes):
+    targets = DEFAULT.targets[priority]
+    assert targets[ClockKind.RESPONSE] == timedelta(minutes=minutes)
+    assert targets[ClockKind.RESOLUTION] == timedelta(minutes=4 * minutes)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ METRICS = {
     "fieldpost_watch_expires_seconds": {"mailbox"},
     "fieldpost_watch_silent": {"mailbox"},
     "fieldpost_watch_state": {"mailbox", "state"},
+    "fieldpost_dispatch_alerts": {"alert"},
+    "fieldpost_dispatch_queue": {"standing"},
     "up": {"job", "instance"},
 }
 FUNCTIONS = {"max", "min", "sum", "rate", "increase", "delta", "deriv", "histogram_quantile", "absent", "vector"}

@@ -9,14 +9,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from models.enums import BlobKind, Lane, NoticeKind, Provider, ReconcileScope, ReprocessKind
 from pipeline.adapters.blobs import open_blob_store
 from pipeline.adapters.wiring import CREDENTIALS
 from pipeline.commands import erasing, mailboxes, push, reconcile, reprocessing, sync
+from pipeline.core.field_work import Window
 from pipeline.core.notices import Words
-from pipeline.runtime import blob_rows, clock_requests, ledger, notices
+from pipeline.runtime import blob_rows, clock_requests, field_rows, ledger, notices, visit_rows
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
@@ -51,6 +52,18 @@ _TIME_PASSES = """
         UPDATE blobs SET erased_at = erased_at - interval '1 hour' WHERE erased_at IS NOT NULL
     ) UPDATE jobs SET run_at = now() WHERE state = 'waiting'
 """
+#: One that is through, so that no stage has it at hand.
+_TICKET = """
+    SELECT t.id FROM tickets t
+      JOIN ticket_messages l ON l.ticket_id = t.id JOIN outbound b ON b.message_id = l.message_id
+     WHERE b.kind = 'acknowledgement' AND b.state = 'sent' ORDER BY t.id LIMIT 1
+"""
+_HOLD = """
+    INSERT INTO schedule_holds (org_id, ticket_id, reason, starts_at, ends_at, from_state)
+    VALUES (:org, :ticket, 'CUSTOMER_PENDING', now() - interval '2 hours', now() - interval '1 hour',
+            'READY_TO_SCHEDULE') ON CONFLICT DO NOTHING
+"""
+_PENDING_TICKET = "UPDATE tickets SET dispatch_state = 'PENDING_CUSTOMER_CONFIRMATION' WHERE id = :ticket"
 
 
 class Office:
@@ -158,7 +171,8 @@ class Office:
         twice = {one for one in taken if taken.count(one) > 1}
         lost = {one for one, state in meant.items() if state == "sent"} - set(taken)
         tickets = self.value("SELECT count(*) FROM tickets WHERE status <> 'merged'")
-        odd = [] if len(meant) == tickets == self._arrived else [f"{len(meant)} answers to {tickets} tickets"]
+        answers = self.value("SELECT count(*) FROM outbound WHERE kind = 'acknowledgement'")
+        odd = [] if answers == tickets == self._arrived else [f"{answers} answers to {tickets} tickets"]
         return [
             *(f"left twice: {one}" for one in sorted(twice)),
             *(f"never left: {one}" for one in sorted(lost)),
@@ -173,6 +187,8 @@ class Office:
             "stage.reprocess": self._repeat,
             "stage.watch": self._watch,
             "stage.clocks": self._time_anew,
+            "stage.lapse": self._let_a_hold_lapse,
+            "stage.invite": self._move_a_visit,
             "stage.erase": self._erase_nobody,
             "stage.forget": self._mark_bytes,
             "stage.notify": self._invite,
@@ -205,6 +221,40 @@ class Office:
     def _time_anew(self) -> None:
         with self.db.begin() as connection:
             clock_requests.request(connection, self.org_id)
+
+    def _let_a_hold_lapse(self) -> None:
+        """Have a schedule wait that nobody confirmed in time."""
+        with self.db.begin() as connection:
+            ticket_id = self._scheduled(connection)
+            if ticket_id is None:
+                return
+            values = {"org": self.org_id, "ticket": ticket_id}
+            connection.execute(text(_HOLD), values)
+            connection.execute(text(_PENDING_TICKET), values)
+            open_hold = text("SELECT id FROM schedule_holds WHERE ticket_id = :ticket AND state = 'open'")
+            key = str(connection.execute(open_hold, values).scalar_one())
+            ledger.put(connection, [Emit("lapse", key, self.org_id, None, Lane.LIVE, 0, "lapse")])
+
+    def _move_a_visit(self) -> None:
+        """Have the customer told of another time."""
+        with self.db.begin() as connection:
+            ticket_id = self._scheduled(connection)
+            if ticket_id is None:
+                return
+            ticket = field_rows.read(connection, ticket_id)
+            before = visit_rows.current(connection, ticket_id)
+            start = (before.window.starts_at if before else ticket.now) + timedelta(hours=1)
+            visit = visit_rows.book(connection, ticket, Window(start, start + timedelta(hours=1)))
+            ledger.put(connection, [visit_rows.invitation(visit)])
+
+    def _scheduled(self, connection: Connection) -> UUID | None:
+        """Return a ticket with field work; None, with mail on its way, while there is no ticket."""
+        ticket_id: UUID | None = connection.execute(text(_TICKET)).scalar_one_or_none()
+        if ticket_id is None:
+            self.arrive(1)
+            return None
+        field_rows.save(connection, field_rows.read(connection, ticket_id), {})
+        return ticket_id
 
     def _erase_nobody(self) -> None:
         """Forget an address that never wrote: what is here stays whole."""

@@ -29,7 +29,7 @@ _GROUPS = {
     "reading": ("stage.backfill", "stage.history", "stage.reconcile", "stage.watch", "stage.fetch", "blobs", "gmail"),
     "understanding": ("stage.parse", "stage.index", "stage.stitch", "stage.reprocess", "dlq.bury", "broker"),
     "deciding": ("stage.routing", "stage.triage", "stage.acknowledge", "stage.dispatch"),
-    "administering": ("stage.clocks", "stage.erase", "stage.forget", "stage.notify"),
+    "administering": ("stage.clocks", "stage.lapse", "stage.invite", "stage.erase", "stage.forget", "stage.notify"),
     "keeping": ("sweeper", "schedule", "holdings", "dlq.advance", "runner.fail", "runner.follow"),
     "running": ("runner",),
 }

@@ -99,12 +99,17 @@ def _sla(row: Any) -> Sla | None:
     return Sla.WARNING if row.warn_at <= row.asked_at else Sla.HEALTHY
 
 
+def _says(row: Any, words: str) -> bool:
+    is_code = words.startswith("tkt-") or (len(words) >= 3 and set(words) <= set("abcdefghijklmnopqrstuvwxyz234567"))
+    return words in row.haystack or (is_code and row.code.removeprefix("tkt-").startswith(words.removeprefix("tkt-")))
+
+
 def _has(row: Any, wanted: Wanted) -> bool:
     """Say the same as the query, one row at a time."""
     return all(
         (
             row.status in wanted.statuses if wanted.statuses else row.status != "merged",
-            wanted.words is None or wanted.words.lower() in row.haystack,
+            wanted.words is None or _says(row, wanted.words.lower()),
             wanted.assignee_user_id in {None, row.assignee_user_id},
             wanted.queue_id in {None, row.queue_id},
             not wanted.is_unassigned or (row.assignee_user_id, row.queue_id) == (None, None),
@@ -130,7 +135,7 @@ def _some(row: Any, drawn: Sequence[str]) -> Wanted:
     day = timedelta(days=20)
     values: dict[str, Any] = {
         "statuses": (TicketStatus(row.status),),
-        "words": row.haystack.split("\n")[len(drawn) % 3][2:11].upper(),
+        "words": [*(one[2:11] for one in row.haystack.split("\n")), row.code[4:8], row.code][len(drawn) % 4].upper(),
         "assignee_user_id": row.assignee_user_id,
         "queue_id": row.queue_id,
         "is_unassigned": row.assignee_user_id is None and row.queue_id is None,
@@ -194,13 +199,14 @@ def test_no_list_reads_a_table_through(desk: Desk) -> None:
         "ix_ticket_words_haystack": Wanted(words=desk_data.ABSENT),
         "ix_ticket_words_tags": Wanted(tags=("nobody-has-it",)),
         "ix_tickets_sla": Wanted(sla=Sla.WARNING),
+        "uq_tickets_org_id_code": Wanted(words=old.code[:9]),
     }
     for index, wanted in asked.items():
         plans = desk.plans(wanted)
         assert index in plans, index
         assert "Seq Scan" not in plans, (index, plans)
     others = (
-        Wanted(words="charger"), Wanted(words=old.requester_email), Wanted(words=old.code), Wanted(words="zq"),
+        Wanted(words="charger"), Wanted(words=old.requester_email), Wanted(words=old.code[4:9]), Wanted(words="zq"),
         Wanted(tags=("hardware",)), Wanted(mailbox_id=made.mailbox_id), Wanted(priority=TicketPriority.URGENT),
         Wanted(sla=Sla.BREACH), Wanted(sla=Sla.PAUSED), Wanted(is_unassigned=True), Wanted(before=old.created_at),
         Wanted(statuses=(TicketStatus.OPEN, TicketStatus.NEW)), Wanted(account_id=old.account_id),
@@ -276,6 +282,14 @@ def test_a_reach_narrows_the_list(desk: Desk) -> None:
     expected = _ids(desk, replace(common, account_id=row.account_id))
     assert desk.pages(common, limit=100, reach=account) == expected
     assert expected
+
+
+def test_a_code_is_found_by_its_beginning_in_any_case(desk: Desk) -> None:
+    old = desk.rows[-7]
+    for words in (old.code, old.code.upper(), old.code[:12], old.code[4:12], old.code[4:].upper()):
+        assert desk.pages(Wanted(words=words), limit=100) == [old.id], words
+    assert old.id not in desk.pages(Wanted(words=old.code[6:14]), limit=100)
+    assert len(desk.page(Wanted(words="TKT-"), limit=100).rows) == 100
 
 
 @pytest.mark.parametrize("words", ["%", "_", "\\", "a%r", "au__", "AUS_1%", "\\%"])

@@ -36,7 +36,9 @@ def _of_type(described: dict[str, Any], schema: dict[str, Any]) -> Any:
             return {name: _example(described, schema["properties"][name]) for name in schema.get("required", [])}
         case "array":
             return [_example(described, schema["items"])] * schema.get("minItems", 0)
-        case "integer" | "number":
+        case "integer":
+            return int(schema.get("minimum", 1))  # the schema may say 0.0
+        case "number":
             return schema.get("minimum", 1)
         case "string":
             return _FORMATS.get(schema.get("format", ""), "x" * max(1, schema.get("minLength", 1)))

@@ -45,6 +45,20 @@ _ATTACHMENT = """
     INSERT INTO attachments (org_id, message_id, position, sha256, filename, content_type, size, disposition)
     VALUES (:org, :message, 0, sha256(CAST(:digest AS bytea)), :name, 'text/plain', 1, 'attachment') RETURNING id
 """
+_EVIDENCE_BLOB = """
+    INSERT INTO blobs (org_id, kind, sha256, size, stored_size)
+    VALUES (:org, 'evidence', sha256(CAST(:digest AS bytea)), 1, 1)
+"""
+_EVIDENCE = """
+    INSERT INTO evidence_items (org_id, ticket_id, kind, uri, sha256, thumbnail_sha256, size, content_type, check_state,
+                                created_by)
+    VALUES (:org, :ticket, 'PHOTO', 's3://canary/' || :name, sha256(CAST(:digest AS bytea)),
+            sha256(CAST(:digest AS bytea)), 1, 'image/jpeg', 'checked', :name) RETURNING id
+"""
+_TEMPLATE = """
+    INSERT INTO incident_templates (org_id, incident_type, name, evidence_keys, checklist_keys)
+    VALUES (:org, 'T' || upper(left(md5(:digest), 20)), :name, '{a}', '{b}') RETURNING incident_type
+"""
 _OUTBOUND = """
     INSERT INTO outbound (org_id, mailbox_id, identity_id, message_id, kind, recipient, created_by)
     VALUES (:org, :mailbox, :identity, :message, 'reply', :name || '@canary.example', 'ann') RETURNING id
@@ -52,6 +66,33 @@ _OUTBOUND = """
 _REGROUPING = """
     INSERT INTO regroupings (org_id, kind, ticket_id, other_ids, before, reason)
     VALUES (:org, 'merge', :ticket, '{}', '{"tickets": {}}', :name) RETURNING id
+"""
+_FIELD_WORKER = """
+    UPDATE memberships SET role_id = (SELECT id FROM roles WHERE code = 'technician' AND org_id IS NULL)
+     WHERE org_id = :org AND person_id = :person
+"""
+_PART = """
+    INSERT INTO part_entries (org_id, ticket_id, name, quantity, unit_price_cents, recorded_by)
+    VALUES (:org, :ticket, :name, 1, 1, :name) RETURNING id
+"""
+_TIME = """
+    INSERT INTO time_entries (org_id, ticket_id, began_at, ended_at, recorded_by)
+    VALUES (:org, :ticket, '2026-03-02T12:00Z', '2026-03-02T13:00Z', :name) RETURNING id
+"""
+_PLAN = """
+    INSERT INTO day_plans (org_id, day, asked, result, created_by)
+    VALUES (:org, '2026-12-25', '{"timezone": "UTC", "time_limit_seconds": 1, "weights": {}, "tickets": {}}',
+            '{"summary": {"tickets": 0, "planned": 0, "left_out": 0, "technicians": 0, "cost": 0, "greedy_cost": 0,
+                          "solved_by": "greedy", "note": null},
+              "cost": {"travel": 0, "lateness": 0, "left_out": 0, "imbalance": 0, "continuity": 0},
+              "greedy_cost": {"travel": 0, "lateness": 0, "left_out": 0, "imbalance": 0, "continuity": 0},
+              "routes": [], "left_out": []}', :name) RETURNING id
+"""
+_INVOICE = """
+    INSERT INTO invoices (org_id, number, code, ticket_id, currency, subtotal_cents, tax_percent, tax_cents,
+                          total_cents, nte_cents, issuer, customer, issued_on, issued_by)
+    VALUES (:org, floor(random() * 1e15), :name, :ticket, 'USD', 0, 0, 0, 0, 0, :name, :name, '2026-03-02', :name)
+    RETURNING id
 """
 _WORDS = "UPDATE tickets SET subject = :name, requester_email = :name || '@canary.example' WHERE id = :ticket"
 
@@ -116,6 +157,12 @@ def _attachment(the: Objects) -> int:
     return int(the.insert(_ATTACHMENT, name=name, message=message_id))
 
 
+def _evidence(the: Objects) -> UUID:
+    name = f"{CANARY}-{uuid4().hex}"
+    the.insert(_EVIDENCE_BLOB, name=name)
+    return the.insert(_EVIDENCE, name=name, ticket=the.made["ticket_id"])
+
+
 def _outbound(the: Objects) -> UUID:
     address = f"{CANARY}-{uuid4().hex}@ours.example"
     identity_id = factories.identity(the.connection, the.org_id, the.mailbox_id, address)
@@ -173,12 +220,22 @@ def _simple(statement: str) -> Callable[[Objects], Any]:
     return lambda the: the.insert(statement)
 
 
+def _certificate(the: Objects) -> str:
+    the.insert(_FIELD_WORKER, person=the.made["person_id"])
+    the.insert(
+        "INSERT INTO certificates (org_id, person_id, name) VALUES (:org, :person, 'hv')", person=the.made["person_id"]
+    )
+    return "hv"
+
+
 #: How each name of a path comes to be.
 MAKERS: Mapping[str, Callable[[Objects], Any]] = {
     "mailbox_id": _mailbox,
     "ticket_id": _ticket,
     "message_id": _message,
     "attachment_id": _attachment,
+    "evidence_id": _evidence,
+    "incident_type": _simple(_TEMPLATE),
     "outbound_id": _outbound,
     "regrouping_id": lambda the: the.insert(_REGROUPING, ticket=the.made["ticket_id"]),
     "occurrence_id": _occurrence,
@@ -207,6 +264,14 @@ MAKERS: Mapping[str, Callable[[Objects], Any]] = {
         """VALUES (:org, :name, 'UTC', '{"0": [["08:00", "17:00"]]}') RETURNING id"""
     ),
     "day": _day,
+    "rate_id": _simple("INSERT INTO rates (org_id, currency, labor_hour_cents) VALUES (:org, 'USD', 1) RETURNING id"),
+    "part_id": lambda the: the.insert(_PART, ticket=the.made["ticket_id"]),
+    "time_id": lambda the: the.insert(_TIME, ticket=the.made["ticket_id"]),
+    "invoice_id": lambda the: the.insert(_INVOICE, ticket=_ticket(the)),
+    "plan_id": _simple(_PLAN),
+    "name": _certificate,
+    #: Good for nothing: whoever has the token of a link is the customer.
+    "token": lambda _: "x" * 43,
     "policy_id": _simple(
         "INSERT INTO sla_policies (org_id, name, targets) "
         """VALUES (:org, :name, '{"normal": {"response": 60, "resolution": 240}}') RETURNING id"""

@@ -151,7 +151,7 @@ def test_no_secret_comes_out(api: Api, logs: io.StringIO) -> None:
     }
     # Each place was looked into: something of these requests stands in it.
     assert "request.failed" in places["the log"]
-    assert '"route": "/api/v1/auth/login"' in places["the log"]
+    assert '"endpoint": "/api/v1/auth/login"' in places["the log"]
     assert "fieldpost_" in metrics
     assert "session.begin" in places["the audit trail"]
     for place, said in places.items():

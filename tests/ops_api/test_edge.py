@@ -119,7 +119,7 @@ def test_logs_name_the_route_and_hold_no_secret(api: Api, ours: House) -> None:
         person.post(f"/ops/jobs/{ours.job_id}/discard", json={"reason": "canary-body"}, headers={"x-request-id": "r-1"})
         person.post("/auth/dev/login", json={"email": "canary@example.org", "organization_name": "canary-org"})
         until(lambda: len(_answered(lines)) == 3)
-    assert [(line["method"], line["route"], line["status"]) for line in _answered(lines)] == [
+    assert [(line["method"], line["endpoint"], line["status"]) for line in _answered(lines)] == [
         ("GET", "/ops/jobs/dlq", 401),
         ("POST", "/ops/jobs/{job_id}/discard", 200),
         ("POST", "/auth/dev/login", 200),

@@ -219,7 +219,7 @@ def test_a_family_that_cannot_be_read_is_named_and_hides_no_other(api: Api, ours
     found = _samples(api.client().get("/metrics").text)
     unreadable = {name[1]: value for name, value in found.items() if name[0] == "fieldpost_gauges_unreadable"}
     assert {family for family, value in unreadable.items() if value} == {"watches"}
-    assert {*LEDGER, "overdue", "strands", "readings", "sync", "archive"} == set(unreadable)
+    assert {*LEDGER, "overdue", "strands", "readings", "sync", "dispatch", "archive"} == set(unreadable)
     assert not [name for name in found if name[0].startswith("fieldpost_watch")]
     assert found["fieldpost_database_up",] == 1
     assert found["fieldpost_dead_letters_open", "permanent", "parse"] == 1

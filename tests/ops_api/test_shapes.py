@@ -129,8 +129,8 @@ def client() -> Iterator[Client]:
             routes.extend(
                 APIRoute(f"{base}/{name}", endpoint, methods=["POST"]) for name, endpoint in endpoints.items()
             )
-        routes.append(APIRoute("/tickets/{ticket_id}/qa/verify", _by_id, methods=["POST"]))
-        routes.append(APIRoute("/tickets/{ticket_id}/timeline", _by_id, methods=["GET"]))
+        routes.append(APIRoute("/tickets/{ticket_id}/qa/elsewhere", _by_id, methods=["POST"]))
+        routes.append(APIRoute("/tickets/{ticket_id}/schedule/elsewhere", _by_id, methods=["GET"]))
         yield api.client()
 
 
@@ -197,7 +197,7 @@ def test_contract_000_shows_details_and_a_reference(client: Client) -> None:
 
 
 def test_contract_000_says_of_an_id_that_is_none_what_it_always_said(client: Client) -> None:
-    command, reading = client.post("/tickets/7/qa/verify"), client.get("/tickets/7/timeline")
+    command, reading = client.post("/tickets/7/qa/elsewhere"), client.get("/tickets/7/schedule/elsewhere")
     assert (command.status_code, command.json()["error"]["code"]) == (404, "NOT_FOUND")
     assert (reading.status_code, reading.json()["error"]["code"]) == (400, "INVALID_TICKET_ID")
 

@@ -232,7 +232,7 @@ def full(api: Api, ours: Desk) -> Desk:
 def test_a_ticket_is_shown_with_all_that_stands_in_it(full: Desk) -> None:
     answer = full.agent.get(f"/tickets/{full.tickets[0]}")
     said = answer.json()
-    assert set(said) == {"ticket", "messages", "events", "notes", "older"}
+    assert {"ticket", "messages", "events", "notes", "older"} <= set(said)
     assert set(said["ticket"]) == KEYS | {
         *("merged_into_code", "response_due_at", "resolution_due_at", "responded_at", "resolved_at"),
     }

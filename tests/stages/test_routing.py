@@ -8,8 +8,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from models.enums import TicketPriority
-from pipeline.core import service_levels
 from pipeline.core.routing_records import tried_rules
 from pipeline.stages import routing
 from tests.factories import NOON, mail
@@ -47,9 +45,8 @@ def test_without_rules_a_ticket_stays_new_gets_its_clocks_and_goes_on(world: Wor
     (found,) = world.stitched(mail())
     ran = world.run(STAGE, found)
     ticket = world.ticket_of(found)
-    clock = service_levels.start_clock(TicketPriority.NORMAL, NOON)
     assert (ticket.status, ticket.priority, ticket.closed_at) == ("new", "normal", None)
-    assert (ticket.response_due_at, ticket.resolution_due_at) == (clock.response_at, clock.resolution_at)
+    assert (ticket.response_due_at, ticket.resolution_due_at) == (NOON + timedelta(days=1), NOON + timedelta(days=4))
     assert ticket.routed_at is not None
     message_id = world.value("SELECT message_id FROM occurrences")
     assert ran.next == [("triage", str(message_id))]
@@ -59,9 +56,9 @@ def test_without_rules_a_ticket_stays_new_gets_its_clocks_and_goes_on(world: Wor
 def test_the_clock_runs_by_the_priority_a_rule_sets(world: World):
     rule(world, set_priority="urgent")
     (found,) = world.routed(mail())
-    ticket, clock = world.ticket_of(found), service_levels.start_clock(TicketPriority.URGENT, NOON)
-    assert (ticket.priority, ticket.response_due_at) == ("urgent", clock.response_at)
-    assert ticket.resolution_due_at == clock.resolution_at
+    ticket = world.ticket_of(found)
+    assert (ticket.priority, ticket.response_due_at) == ("urgent", NOON + timedelta(hours=1))
+    assert ticket.resolution_due_at == NOON + timedelta(hours=4)
 
 
 @pytest.mark.parametrize(
@@ -294,5 +291,4 @@ def test_what_was_routed_is_not_routed_again(world: World):
 
 def test_clocks_run_from_the_first_message_not_from_now(world: World):
     (found,) = world.routed(mail(), minutes=30)
-    clock = service_levels.start_clock(TicketPriority.NORMAL, NOON + timedelta(minutes=30))
-    assert world.ticket_of(found).response_due_at == clock.response_at
+    assert world.ticket_of(found).response_due_at == NOON + timedelta(days=1, minutes=30)

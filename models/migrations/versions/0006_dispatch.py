@@ -676,7 +676,12 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("recorded_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("removed_by", sa.Text(), nullable=True),
         sa.CheckConstraint("kind IN ('labor', 'travel')", name=op.f("ck_time_entries_kind_legal")),
+        sa.CheckConstraint(
+            "(removed_at IS NULL) = (removed_by IS NULL)", name=op.f("ck_time_entries_removed_by_somebody")
+        ),
         sa.CheckConstraint("began_at <= ended_at", name=op.f("ck_time_entries_in_order")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name=op.f("fk_time_entries_org_id")),
         sa.ForeignKeyConstraint(["technician_id"], ["people.id"], name=op.f("fk_time_entries_technician_id")),
