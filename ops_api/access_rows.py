@@ -198,7 +198,7 @@ ROWS = (
     read("/dispatch/plans/{plan_id}", Scope.PLAN, Permission.DISPATCH_READ),
     change(
         "/dispatch/plans",
-        Scope.ORGANIZATION,
+        Scope.PLAN,
         Permission.PLANS_CHANGE,
         action=planning.MAKE.name,
         patience=PLAN_PATIENCE,

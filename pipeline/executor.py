@@ -26,14 +26,29 @@ Subject = TypeVar("Subject")
 
 _MOVED = text("""
     INSERT INTO transitions (org_id, ticket_id, kind, from_state, to_state, command, audit_number)
-    SELECT :org, CAST(:ticket AS uuid), :kind, before, after, :command, :number
-      FROM unnest(CAST(:before AS text[]), CAST(:after AS text[])) WITH ORDINALITY AS m(before, after, position)
+    SELECT :org, ticket, :kind, before, after, :command, number
+      FROM unnest(CAST(:tickets AS uuid[]), CAST(:numbers AS bigint[]), CAST(:before AS text[]), CAST(:after AS text[]))
+           WITH ORDINALITY AS m(ticket, number, before, after, position)
      ORDER BY position
 """)
 
 
 class BadMove(Exception):
     """An effect changed a state in a way that its command does not declare; nothing is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What was asked for, what it was done to, and what it made."""
+
+    ask: Ask[Any]
+    locked: Locked[Any]
+    effect: Effect
+
+    @property
+    def moves(self) -> list[Move]:
+        """The changes of state."""
+        return [move for move in self.effect.moves if move.before != move.after]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +84,7 @@ def execute(connection: Connection, command: Command[Arguments, Subject], ask: A
 
     The organization's audit trail stays locked until the transaction ends.
     """
-    if not ask.principal.may(command.permission):
-        said = f"the role {ask.principal.role} may not do this; it needs {command.permission.value}"
-        raise Refused(Refusal("FORBIDDEN", said, Because.FORBIDDEN))
+    _permit(command, ask)
     stored = _enter(connection, command, ask)
     if stored is not None:
         answer = stored.answer
@@ -84,7 +97,7 @@ def execute(connection: Connection, command: Command[Arguments, Subject], ask: A
     if ask.key is not None:
         kept = Stored(effect.status, {"body": effect.body, "version": effect.version})
         idempotency.keep(connection, ask.key, kept)
-    _record(connection, command, ask, locked, effect)
+    _record(connection, command, [_Done(ask, locked, effect)])
     return Answer(
         effect.status,
         dict(effect.body),
@@ -94,6 +107,26 @@ def execute(connection: Connection, command: Command[Arguments, Subject], ask: A
         moves=tuple(effect.moves),
         details=effect.details,
     )
+
+
+def execute_all(connection: Connection, command: Command[Arguments, Subject], asks: Sequence[Ask[Arguments]]) -> int:
+    """Execute a command on many things of one organization, a part of what somebody asked for; return how many.
+
+    Each goes through the checks of `execute` but for keys, which belong to the whole. They are recorded together at
+    the end, so that the audit trail is locked for a moment only.
+    """
+    done = []
+    for ask in asks:
+        _permit(command, ask)
+        locked = _lock(connection, command, ask)
+        _check(command, ask, locked)
+        done.append(_Done(ask, locked, command.effect(connection, ask, locked.subject)))
+    jobs = [job for one in done for job in one.effect.jobs]
+    if jobs:
+        ledger.put(connection, jobs)
+    if done:
+        _record(connection, command, done)
+    return len(done)
 
 
 def record_refusal(connection: Connection, command: Command[Any, Any], ask: Ask[Any], refusal: Refusal) -> int:
@@ -109,6 +142,12 @@ def record_refusal(connection: Connection, command: Command[Any, Any], ask: Ask[
         **_origin(ask),
     )
     return auditing.append(connection, entry)
+
+
+def _permit(command: Command[Any, Any], ask: Ask[Any]) -> None:
+    if not ask.principal.may(command.permission):
+        said = f"the role {ask.principal.role} may not do this; it needs {command.permission.value}"
+        raise Refused(Refusal("FORBIDDEN", said, Because.FORBIDDEN))
 
 
 def _enter(connection: Connection, command: Command[Any, Any], ask: Ask[Any]) -> Stored | None:
@@ -154,31 +193,35 @@ def _only(states: list[str]) -> str | None:
     return states[0] if len(set(states)) == 1 else None
 
 
-def _record(
-    connection: Connection, command: Command[Any, Any], ask: Ask[Any], locked: Locked[Any], effect: Effect
-) -> None:
-    moves = [move for move in effect.moves if move.before != move.after]
-    _check_moves(command, moves)
-    entry = auditing.by(
+def _record(connection: Connection, command: Command[Any, Any], done: Sequence[_Done]) -> None:
+    for one in done:
+        _check_moves(command, one.moves)
+    org_id = done[0].ask.principal.org_id
+    numbers = auditing.append_all(connection, org_id, [_entry(command, one) for one in done])
+    moved = [(one, number, move) for one, number in zip(done, numbers, strict=True) for move in one.moves]
+    if moved and command.kind is not None:
+        values = {
+            "org": org_id,
+            "kind": command.kind.value,
+            "command": command.name,
+            "tickets": [one.locked.target_id for one, _, _ in moved],
+            "numbers": [number for _, number, _ in moved],
+            "before": [move.before for _, _, move in moved],
+            "after": [move.after for _, _, move in moved],
+        }
+        connection.execute(_MOVED, values)
+
+
+def _entry(command: Command[Any, Any], one: _Done) -> auditing.Entry:
+    ask, locked = one.ask, one.locked
+    return auditing.by(
         ask.principal,
         command.name,
         target_kind=command.target.kind,
         target_id=locked.target_id,
-        details=effect.details,
+        details=one.effect.details,
         **(_origin(ask) | {"trace_id": ask.trace_id or locked.trace_id}),
     )
-    number = auditing.append(connection, entry)
-    if moves and command.kind is not None:
-        values = {
-            "org": ask.principal.org_id,
-            "ticket": locked.target_id,
-            "kind": command.kind.value,
-            "command": command.name,
-            "number": number,
-            "before": [move.before for move in moves],
-            "after": [move.after for move in moves],
-        }
-        connection.execute(_MOVED, values)
 
 
 def _check_moves(command: Command[Any, Any], moves: list[Move]) -> None:

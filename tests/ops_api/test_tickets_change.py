@@ -15,6 +15,7 @@ from models.enums import Reach
 from ops_api.access_rows import ROWS
 from ops_api.requests import Exchange
 from pipeline.command import Command
+from pipeline.commands import planning
 from pipeline.commands import desk as commands
 from pipeline.table import COMMANDS
 from tests import factories
@@ -179,7 +180,11 @@ def test_tickets_out_of_reach_look_like_none(api: Api, ours: Desk, theirs: Desk)
     assert update(ours, person=narrow, status="pending").status_code == 200
 
 
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda one: one.name)
+#: `plan.book` is done within `plan.apply` and has no route of its own.
+_ROUTED = [one for one in COMMANDS.values() if one is not planning.BOOK]
+
+
+@pytest.mark.parametrize("command", _ROUTED, ids=lambda one: one.name)
 def test_a_commands_route_demands_what_the_command_does(command: Command[Any, Any]) -> None:
     found = [row for row in ROWS if row.action == command.name]
     assert {(row.permission, row.scope.value, row.needs_csrf) for row in found} == {
