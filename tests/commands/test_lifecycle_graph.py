@@ -10,7 +10,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from models.enums import DispatchState, TransitionKind
-from models.lifecycle import AUTOMATIC_DISPATCH, AUTOMATIC_TRIAGE, BEGINNINGS, FINAL, HOLD_LAPSED, MOVES, STAYS, legal_pairs
+from models.lifecycle import (
+    AUTOMATIC_DISPATCH,
+    AUTOMATIC_TRIAGE,
+    BEGINNINGS,
+    FINAL,
+    HOLD_LAPSED,
+    MOVES,
+    STAYS,
+    legal_pairs,
+)
 from models.permissions import BUILT_IN
 from pipeline.runtime import auditing
 from pipeline.runtime.auditing import Entry

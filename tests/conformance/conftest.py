@@ -1,0 +1,20 @@
+"""One service for the whole suite: what it costs to start is more than what most cases do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.lock import Endpoints
+from tests.conformance.service import Service, dispatch_service
+from tests.conftest import fresh_database
+
+
+@pytest.fixture(scope="package")
+def service(servers: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Serve to every module; each case has tickets of its own, or leaves those that it finds as they are."""
+    folder: Path = tmp_path_factory.mktemp("blobs")
+    with fresh_database(servers) as url, dispatch_service(url, blob_url=folder.as_uri()) as running:
+        yield running
