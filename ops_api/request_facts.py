@@ -31,6 +31,7 @@ class Commanded:
 
     command: str
     ticket_id: str | None
+    trace_id: str | None
     is_replayed: bool
     moves: Sequence[Move]
     #: Of who was sent: whether a recommendation stood behind it; None for what sends nobody.
@@ -43,6 +44,7 @@ def note_command(request: Request, command: Command[Any, Any], answer: Answer) -
     request.state.commanded = Commanded(
         command.name,
         answer.target_id if command.target.kind == "ticket" else None,
+        answer.trace_id,
         answer.is_replayed,
         answer.moves if command.kind is TransitionKind.DISPATCH else (),
         snapshot if isinstance(snapshot, bool) else None,
@@ -85,8 +87,11 @@ def facts_of(request: Request, status: int) -> Facts:
     ids = {name: str(value) for name, value in scope.get("path_params", {}).items() if _is_id(name, str(value))}
     ticket_id = (commanded.ticket_id if commanded else None) or ids.get("ticket_id")
     tool = commanded.command if commanded else access.action or next(iter(access.tools), None) if access else None
+    origin = origin_of(request)
     more = {
-        **{name: value for name, value in origin_of(request).items() if name != "request_id"},
+        "correlation_id": origin["correlation_id"],
+        # A command follows the trace of what it was done to, where the request names none.
+        "trace_id": origin["trace_id"] or (commanded.trace_id if commanded else None),
         "request_id": state.get("request_id"),
         "actor_id": principal.actor_id if principal else None,
         "actor_role": principal.role if principal else None,

@@ -62,6 +62,8 @@ class Answer:
     is_replayed: bool = False
     #: What it was done to, and which states it went through; not of a replay, which did nothing.
     target_id: str | None = None
+    #: The trace that its rows stand under.
+    trace_id: str | None = None
     moves: Sequence[Move] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -104,6 +106,7 @@ def execute(connection: Connection, command: Command[Arguments, Subject], ask: A
         effect.version,
         frozenset(lines),
         target_id=locked.target_id,
+        trace_id=ask.trace_id or locked.trace_id,
         moves=tuple(effect.moves),
         details=effect.details,
     )

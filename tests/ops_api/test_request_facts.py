@@ -147,6 +147,15 @@ def test_a_line_names_who_did_what_to_which_ticket_in_success_and_error(api: Api
     assert (refused["request_id"], refused["correlation_id"], refused["trace_id"]) == ("r-2", "r-2", None)
 
 
+def test_a_line_names_the_ticket_s_trace_where_the_request_names_none(api: Api, desk: FieldDesk) -> None:
+    who, ticket_id = person(api, desk), desk.make()
+    desk.change("UPDATE dispatches SET trace_id = 'of-the-mail' WHERE ticket_id = :id", id=ticket_id)
+    with capture_logs() as lines:
+        triage(who, ticket_id, str(uuid4()))
+        until(lambda: len(answered(lines)) == 1)
+    assert [line["trace_id"] for line in answered(lines)] == ["of-the-mail"]
+
+
 def test_a_customers_link_and_what_else_is_no_id_stand_in_no_line(api: Api) -> None:
     client = api.client()
     hexadecimal = "c0ffee" * 6
