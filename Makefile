@@ -11,6 +11,9 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
 
+# Each of a test run's hundred processes would compile all modules anew where an environment forbids to keep them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup audit check fix test demo bench recover soak long run lock clean
 

@@ -15,7 +15,7 @@ from pipeline.commands.erasing import request_retention
 from pipeline.commands.push import request_watches
 from pipeline.commands.reconcile import request_nightly
 from pipeline.core.slots import CatchUp
-from pipeline.runtime import audit_seals, clock_requests, idempotency, ledger, past_logins, slots
+from pipeline.runtime import audit_seals, clock_requests, idempotency, ledger, past_logins, slots, uploads
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
@@ -91,7 +91,13 @@ def declared(settings: Settings) -> tuple[Routine, ...]:
             CatchUp.ONCE,
             partial(_seal, keys=None if settings.secret_key is None else Secrets.of(settings)),
         ),
-        Routine("tidy", "Forgets old slots, resolved letters, logins that are over.", "41 3 * * *", CatchUp.SKIP, tidy),
+        Routine(
+            "tidy",
+            "Forgets old slots, resolved letters, logins that are over, refused uploads.",
+            "41 3 * * *",
+            CatchUp.SKIP,
+            tidy,
+        ),
     ]
     if settings.push_topic is not None:
         watch = partial(request_watches, topic=settings.push_topic)
@@ -129,6 +135,7 @@ def _tidy(connection: Connection, letters_kept: timedelta) -> int:
     """Forget what is old; resolved letters, a bounded number a day, after `letters_kept`, or never when that is 0."""
     slots.tidy(connection)
     past_logins.forget(connection)
+    uploads.let_go(connection)
     if letters_kept:
         retention.forget(connection, kept=letters_kept)
     return 0

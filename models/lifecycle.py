@@ -15,8 +15,6 @@ AUTOMATIC_TRIAGE = "stage.triage"
 AUTOMATIC_DISPATCH = "stage.dispatch"
 HOLD_LAPSED = "stage.lapse"
 
-#: Nothing leads out of these.
-FINAL = frozenset({_S.CLOSED})
 #: Field work that is neither over nor forbidden: all but the end of the road.
 _OPEN = (
     *(_S.NEW, _S.NEEDS_INFO, _S.TRIAGED, _S.APPROVAL_REQUIRED, _S.READY_TO_SCHEDULE, _S.SCHEDULE_PROPOSED),

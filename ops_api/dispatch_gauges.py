@@ -21,7 +21,9 @@ from pipeline.runtime import alert_reading
 def dispatch_gauges(connection: Connection) -> Iterator[Metric]:
     """Yield the gauges of all organizations together."""
     queued = GaugeMetricFamily(
-        "fieldpost_dispatch_queue", "Open field work, by how its deadline stands.", labels=["standing"]
+        "fieldpost_dispatch_queue",
+        "Field work that waits for somebody to come, by how its deadline stands.",
+        labels=["standing"],
     )
     counts = dispatch_queue.standings(connection)
     for standing in Standing:

@@ -10,6 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.enums import ApprovalKind, ApprovalState, DispatchPriority, DispatchState
 
 
+class StretchAnswer(BaseModel):
+    """A stretch of time."""
+
+    start: datetime
+    end: datetime
+
+
 class FieldTicketAnswer(BaseModel):
     """A ticket's field work after a command; its version is the answer's ETag."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,6 +68,7 @@ class GuardedRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         (method,) = options["methods"]
         self.access = TABLE[method, path]
+        options["summary"] = options.get("summary") or _summary(endpoint)
         options["responses"] = _responses(self.access, options.get("responses") or {})
         options["openapi_extra"] = (options.get("openapi_extra") or {}) | _extra(self.access)
         if not self.access.is_public:
@@ -179,6 +181,12 @@ def _check_token(request: Request, services: Services, principal: Principal | No
         raise Refusal(
             403, f"get a token from /auth/csrf and send it as the header {CSRF_HEADER} with its cookie", code="csrf"
         )
+
+
+def _summary(endpoint: Callable[..., Any]) -> str | None:
+    """Return the first sentence of what is said of a handler: its name alone says too little in a list."""
+    first = (endpoint.__doc__ or "").strip().split("\n\n")[0]
+    return re.split(r"(?<=\w)[.:;] ", " ".join(first.split()))[0].rstrip(".") or None
 
 
 def _responses(access: Access, more: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:

@@ -240,7 +240,8 @@ async def count_principal(request: Request, limiter: Limiter, access: Access, wh
 async def count_name(limiter: Limiter, kind: str, name: str, *, times: int = 1) -> None:
     """Count a try to get in by what it names, like an identifier: it may be guessed at from many addresses.
 
-    `times` as many are let through as of other ways in. Only a digest of the name leaves this process. Raises `Refusal` (429).
+    `times` as many are let through as of other ways in. Only a digest of the name leaves this process.
+    Raises `Refusal` (429).
     """
     digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:32]
     refuse(await limiter.take(Count(Rate.AUTH, kind, digest, limiter.most[Rate.AUTH] * times)))

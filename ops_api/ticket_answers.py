@@ -88,7 +88,7 @@ class WholeTicket(TicketAnswer):
     resolved_at: datetime | None
 
 
-class PersonAnswer(BaseModel):
+class WrittenToAnswer(BaseModel):
     """Somebody a message was written to."""
 
     model_config = _Row
@@ -149,7 +149,7 @@ class MessageAnswer(BaseModel):
     machine: MachineKind | None
     from_address: str | None
     from_name: str | None
-    recipients: list[PersonAnswer]
+    recipients: list[WrittenToAnswer]
     subject: str
     dated_at: datetime | None = Field(description="As its Date header says; anybody may write anything there.")
     received_at: datetime

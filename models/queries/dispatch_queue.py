@@ -29,12 +29,13 @@ _WALKING, _LOOKING = (
     for said in ("off", "on")
 )
 _NOW = text("SELECT now()")
-#: By the whole minutes that are left, as `pipeline.core.dispatch_queue` counts them.
+#: By the whole minutes that are left, as `pipeline.core.dispatch_queue` counts them. Where somebody is there, the
+#: deadline is over, as for the notices of `pipeline.runtime.field_deadlines`.
 _STANDINGS = text("""
     SELECT count(*) FILTER (WHERE queue_due_at < now()) AS breach,
            count(*) FILTER (WHERE queue_due_at >= now() AND queue_due_at < now() + interval '46 minutes') AS warning,
            count(*) FILTER (WHERE queue_due_at >= now() + interval '46 minutes') AS healthy
-      FROM dispatches WHERE queue_due_at IS NOT NULL
+      FROM dispatches WHERE queue_due_at IS NOT NULL AND arrived_at IS NULL
 """)
 _SHOWN = text("""
     SELECT t.id, t.code, t.subject AS summary, t.dispatch_state AS state, t.version, t.account_id, a.name AS account,
@@ -120,7 +121,7 @@ def now(connection: Connection) -> datetime:
 
 
 def standings(connection: Connection) -> dict[str, int]:
-    """Count the open field work of all organizations by how its deadline stands."""
+    """Count the field work of all organizations that waits for somebody to come, by how its deadline stands."""
     return dict(connection.execute(_STANDINGS).mappings().one())
 
 

@@ -51,7 +51,7 @@ class TokenAnswer(BaseModel):
     is_good: bool = Field(description="It works now.")
 
 
-class Tokens(BaseModel):
+class ApiTokens(BaseModel):
     """One page, the newest first."""
 
     items: list[TokenAnswer]
@@ -73,7 +73,7 @@ def list_tokens(
     services: Provided,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=1024)] = None,
-) -> Tokens:
+) -> ApiTokens:
     """Return the organization's tokens."""
     bound = {"list": "api_tokens", "org": session.org_id}
     place = services.cursors.read_place(cursor, bound)
@@ -81,7 +81,7 @@ def list_tokens(
     found = api_tokens.listed(connection, session.org_id, before=before, limit=limit + 1)
     page = found[:limit]
     next_cursor = services.cursors.make_place({"id": str(page[-1].token_id)}, bound) if len(found) > limit else None
-    return Tokens(items=[TokenAnswer.model_validate(one) for one in page], next_cursor=next_cursor)
+    return ApiTokens(items=[TokenAnswer.model_validate(one) for one in page], next_cursor=next_cursor)
 
 
 @router.post("/api-tokens", status_code=201, responses=RESPONSES)

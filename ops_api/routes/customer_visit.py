@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from ops_api import visit_pages
 from ops_api.answers import CODES, ErrorAnswer
+from ops_api.field_answers import StretchAnswer
 from ops_api.guard import GuardedRoute
 from ops_api.visit_door import Called, Caller, Wished
 from pipeline.commands import customer_visits
@@ -57,13 +58,6 @@ _WISH = {
 _STATUS = {Because.MISSING: 404, Because.FORBIDDEN: 403, Because.INVALID: 422, Because.MALFORMED: 422}
 
 
-class Stretch(BaseModel):
-    """A window in which somebody comes."""
-
-    start: datetime
-    end: datetime
-
-
 class CustomerVisit(BaseModel):
     """A visit as its customer sees it."""
 
@@ -72,11 +66,11 @@ class CustomerVisit(BaseModel):
     address: str | None
     timezone: str = Field(description="Of the place; the page shows its times.")
     standing: Literal["proposed", "held", "booked", "coming", "none"]
-    window: Stretch | None
+    window: StretchAnswer | None
     confirm_by: datetime | None
-    options: list[Stretch] = Field(description="Windows that were proposed and can be confirmed.")
+    options: list[StretchAnswer] = Field(description="Windows that were proposed and can be confirmed.")
     free_from: date = Field(description="The first day whose free windows are shown.")
-    free: list[Stretch] = Field(description="Windows that the visit can be moved to.")
+    free: list[StretchAnswer] = Field(description="Windows that the visit can be moved to.")
     may_confirm: bool
     may_move: bool
     expires_at: datetime = Field(description="Until when the link is good.")

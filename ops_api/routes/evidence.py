@@ -19,11 +19,11 @@ from pipeline.commands import evidence
 from pipeline.commands.evidence_arguments import (
     AddEvidence,
     EvidenceKey,
+    EvidenceWithdrawal,
     Kind,
     NewEvidence,
     UploadEvidence,
     Waiver,
-    Withdrawal,
     WithdrawEvidence,
 )
 from pipeline.runtime import closeout_reading
@@ -85,7 +85,7 @@ def waive(ticket_id: TicketName, call: Calling, asked: Waiver) -> Response:
 
 
 @router.post("/tickets/{ticket_id}/evidence/{evidence_id}/withdraw", response_model=EvidenceAnswer)
-def withdraw(ticket_id: TicketName, evidence_id: UUID, call: Calling, asked: Withdrawal) -> Response:
+def withdraw(ticket_id: TicketName, evidence_id: UUID, call: Calling, asked: EvidenceWithdrawal) -> Response:
     """Let a piece count for nothing any more; it stays for the record."""
     return call.run(evidence.WITHDRAW, ticket_id, WithdrawEvidence(evidence_id=evidence_id, reason=asked.reason))
 

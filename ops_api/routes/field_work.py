@@ -11,6 +11,7 @@ from ops_api.evidence_answers import CompletedTicket
 from ops_api.field_answers import FieldTicketAnswer
 from ops_api.guard import GuardedRoute
 from pipeline.commands import closing, visits
+from pipeline.commands.field_arguments import GivenReason
 
 router = APIRouter(route_class=GuardedRoute, tags=["field work"])
 
@@ -22,7 +23,7 @@ def check_in(ticket_id: TicketName, call: Calling, asked: visits.CheckIn) -> Res
 
 
 @router.post("/tickets/{ticket_id}/tech/hold", response_model=FieldTicketAnswer)
-def hold(ticket_id: TicketName, call: Calling, asked: visits.GivenReason) -> Response:
+def hold(ticket_id: TicketName, call: Calling, asked: GivenReason) -> Response:
     """Let the work wait; its time stops."""
     return call.run(visits.HOLD, ticket_id, asked)
 
@@ -40,7 +41,7 @@ def start_rework(ticket_id: TicketName, call: Calling, asked: visits.Nothing | N
 
 
 @router.post("/tickets/{ticket_id}/tech/return-visit", response_model=FieldTicketAnswer)
-def return_visit(ticket_id: TicketName, call: Calling, asked: visits.GivenReason) -> Response:
+def return_visit(ticket_id: TicketName, call: Calling, asked: GivenReason) -> Response:
     """End this visit undone; a time for the next one is to be found."""
     return call.run(visits.RETURN, ticket_id, asked)
 

@@ -17,6 +17,7 @@ from models.queries import visits as queries
 from ops_api.answers import Refusal
 from ops_api.commands import Calling
 from ops_api.dependencies import OwnTicket, Provided, SignedIn, TicketName, Transaction
+from ops_api.field_answers import StretchAnswer
 from ops_api.guard import GuardedRoute
 from pipeline.commands import holds, scheduling
 from pipeline.commands.schedule_arguments import (
@@ -41,14 +42,7 @@ From = Annotated[AwareDatetime | None, Query(alias="from", description="RFC 3339
 To = Annotated[AwareDatetime | None, Query(alias="to", description=f"At most {MOST_DAYS} days later; else a week.")]
 
 
-class Stretch(BaseModel):
-    """A stretch of time."""
-
-    start: datetime
-    end: datetime
-
-
-class Offered(Stretch):
+class Offered(StretchAnswer):
     """A window that was offered to the customer."""
 
     technician_id: UUID | None
@@ -85,7 +79,7 @@ class HoldAnswer(BaseModel):
     ended_at: datetime | None
 
 
-class LinkAnswer(BaseModel):
+class VisitLinkAnswer(BaseModel):
     """The customer's link; its address is told once, when it is made."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -101,14 +95,14 @@ class ScheduleAnswer(BaseModel):
 
     ticket_id: UUID
     state: DispatchState
-    window: Stretch | None
+    window: StretchAnswer | None
     proposed_windows: list[Offered]
     visits: list[VisitAnswer]
     holds: list[HoldAnswer]
-    link: LinkAnswer | None
+    link: VisitLinkAnswer | None
 
 
-class SlotAnswer(Stretch):
+class FreeSlotAnswer(StretchAnswer):
     """A window in which each of these technicians can come; who has least to do goes first."""
 
     technician_ids: list[UUID]
@@ -118,7 +112,7 @@ class Slots(BaseModel):
     """Free windows by time."""
 
     minutes: int = Field(description="How long the visit takes.")
-    items: list[SlotAnswer]
+    items: list[FreeSlotAnswer]
     next_from: datetime | None = Field(description="Ask for more from here; null when these are all.")
 
 
@@ -139,8 +133,8 @@ class TechnicianCalendar(BaseModel):
     """What a technician has, and has not, in a stretch of time."""
 
     person_id: UUID
-    on_duty: list[Stretch]
-    leaves: list[Stretch]
+    on_duty: list[StretchAnswer]
+    leaves: list[StretchAnswer]
     visits: list[CalendarVisit]
 
 
@@ -204,6 +198,7 @@ def schedule(ticket: OwnTicket, session: SignedIn, connection: Transaction) -> S
     """Return what stands on a ticket's schedule: offers, visits, holds, and whether the customer has a link."""
     found = schedule_reading.of_ticket(connection, ticket.ticket_id)
     org_id = session.org_id
+    link = queries.link(connection, org_id, ticket.ticket_id)
     return ScheduleAnswer(
         ticket_id=ticket.ticket_id,
         state=found.state,
@@ -214,7 +209,7 @@ def schedule(ticket: OwnTicket, session: SignedIn, connection: Transaction) -> S
         ],
         visits=[VisitAnswer.model_validate(row) for row in queries.of_ticket(connection, org_id, ticket.ticket_id)],
         holds=[HoldAnswer.model_validate(row) for row in queries.holds(connection, org_id, ticket.ticket_id)],
-        link=LinkAnswer.model_validate(row) if (row := queries.link(connection, org_id, ticket.ticket_id)) else None,
+        link=VisitLinkAnswer.model_validate(link) if link else None,
     )
 
 
@@ -232,7 +227,7 @@ def slots(
     shown = found.slots[:limit]
     more = found.slots[limit].window.starts_at if len(found.slots) > limit else None
     items = [
-        SlotAnswer(start=one.window.starts_at, end=one.window.ends_at, technician_ids=list(one.person_ids))
+        FreeSlotAnswer(start=one.window.starts_at, end=one.window.ends_at, technician_ids=list(one.person_ids))
         for one in shown
     ]
     return Slots(minutes=int(found.length.total_seconds() // 60), items=items, next_from=more)
@@ -272,5 +267,5 @@ def _bounded(connection: Connection, begins: datetime | None, ends: datetime | N
     raise Refusal(422, f"`to` must be after `from`, at most {MOST_DAYS} days later")
 
 
-def _stretch(window: Window) -> Stretch:
-    return Stretch(start=window.starts_at, end=window.ends_at)
+def _stretch(window: Window) -> StretchAnswer:
+    return StretchAnswer(start=window.starts_at, end=window.ends_at)

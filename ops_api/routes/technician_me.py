@@ -31,7 +31,7 @@ class UserAnswer(BaseModel):
     phone: str | None
 
 
-class RoleAnswer(BaseModel):
+class MyRoleAnswer(BaseModel):
     """A role by the contract's code."""
 
     code: str = Field(description="TECH for a technician.")
@@ -52,7 +52,7 @@ class BossAnswer(BaseModel):
     fullName: str
 
 
-class SlotAnswer(BaseModel):
+class NavigationAnswer(BaseModel):
     """One place of the app's navigation."""
 
     key: str
@@ -65,13 +65,13 @@ class MeAnswer(BaseModel):
     """Everything the app needs to begin."""
 
     user: UserAnswer
-    role: RoleAnswer
+    role: MyRoleAnswer
     gameZoneScope: str = Field(description="own, team, account or all.")
     gameZone: ZoneAnswer | None = Field(description="The first of the zones.")
     gameZones: list[ZoneAnswer]
     reportsTo: BossAnswer | None
     skills: list[str]
-    nav: list[SlotAnswer] = Field(description="At most five, in order.")
+    nav: list[NavigationAnswer] = Field(description="At most five, in order.")
     permissions: list[Permission]
 
 
@@ -81,7 +81,7 @@ class ProfileAnswer(BaseModel):
     fullName: str
     email: str | None
     phone: str | None
-    role: RoleAnswer
+    role: MyRoleAnswer
     gameZone: ZoneAnswer | None
     team: str | None
     reportsTo: BossAnswer | None
@@ -140,8 +140,8 @@ def profile(session: SignedIn, member: OwnMembership, zones: OwnZones) -> Profil
     )
 
 
-def _role(code: str, member: Member | None) -> RoleAnswer:
-    return RoleAnswer(code=_CODES.get(code, code.upper()), name=member.role_name if member else code)
+def _role(code: str, member: Member | None) -> MyRoleAnswer:
+    return MyRoleAnswer(code=_CODES.get(code, code.upper()), name=member.role_name if member else code)
 
 
 def _boss(member: Member | None) -> BossAnswer | None:
@@ -150,5 +150,5 @@ def _boss(member: Member | None) -> BossAnswer | None:
     return BossAnswer(id=member.reports_to_id, fullName=member.reports_to or "")
 
 
-def _slot(slot: navigation.Slot) -> SlotAnswer:
-    return SlotAnswer(key=slot.key, label=slot.label, path=slot.path, screen=slot.screen)
+def _slot(slot: navigation.Slot) -> NavigationAnswer:
+    return NavigationAnswer(key=slot.key, label=slot.label, path=slot.path, screen=slot.screen)

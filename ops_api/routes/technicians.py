@@ -13,6 +13,7 @@ from starlette.responses import Response
 from models.queries import technicians as queries
 from ops_api.commands import Calling
 from ops_api.dependencies import Provided, SignedIn, Transaction
+from ops_api.field_answers import StretchAnswer
 from ops_api.guard import GuardedRoute
 from pipeline.commands import technicians
 from pipeline.commands.technicians import Certificate, CertificateName, Label, Setting
@@ -44,13 +45,6 @@ class QualityAnswer(BaseModel):
     checks: int
     passes: int
     percent: int
-
-
-class StretchAnswer(BaseModel):
-    """A stretch of time."""
-
-    start: datetime
-    end: datetime
 
 
 class TechnicianAnswer(BaseModel):

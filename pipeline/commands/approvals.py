@@ -14,7 +14,7 @@ from models.enums import ApprovalKind, ApprovalState, DispatchState
 from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
 from pipeline.commands.field import TICKET, by_assignee, changed, lifecycle, not_merged, ticket_target
-from pipeline.commands.field_arguments import EvidenceRef, FlooredCents, Reason
+from pipeline.commands.field_arguments import EvidenceRef, FlooredCents, Reason, upper
 from pipeline.core.field_work import FieldTicket
 from pipeline.core.refusing import Because, Refusal
 from pipeline.runtime import approval_rows, field_endings, time_rows
@@ -24,7 +24,7 @@ from pipeline.runtime.jobs import Emit
 _S = DispatchState
 #: Where an approval may lead back to.
 _RETURNS = frozenset({_S.READY_TO_SCHEDULE, _S.IN_PROGRESS, _S.VERIFIED})
-_UPPER = BeforeValidator(lambda said: said.strip().upper() if isinstance(said, str) else said)
+_UPPER = BeforeValidator(upper)
 
 
 class ChangeRequest(BaseModel):

@@ -41,7 +41,7 @@ _DISPATCHED_FROM = frozenset({_S.TRIAGED, _S.SCHEDULED})
 
 def _recommend(connection: Connection, ask: Ask[Recommendation], ticket: FieldTicket) -> Effect:
     asked = ask.arguments
-    job = weighing.job_of(connection, ticket, asked.window.window() if asked.window else None)
+    job = weighing.job_of(connection, ticket, asked.window.window if asked.window else None)
     if asked.service_type is not None and asked.service_type != job.incident_type:
         job = replace(job, incident_type=asked.service_type, skills=frozenset())
     candidates = weighing.table(connection, ticket, job, weights=asked.weights, ignored=asked.ignore)

@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from models.enums import AssignmentMode, DispatchPriority, DispatchState
 from pipeline.command import Ask
-from pipeline.commands.field_arguments import IncidentType, Reason
-from pipeline.core.field_work import FieldTicket, Window
+from pipeline.commands.field_arguments import GivenReason, IncidentType, Reason
+from pipeline.commands.schedule_arguments import WindowBody
+from pipeline.core.field_work import FieldTicket
 from pipeline.core.matching import Candidate, Filter
 from pipeline.core.objectives import MOST_WEIGHT, Objective
 from pipeline.core.refusing import Refusal
@@ -46,23 +47,14 @@ CODES: Mapping[Filter, str] = MappingProxyType(
 BYPASSED = frozenset({Filter.CAPACITY, Filter.OVERLAP})
 
 
-class WindowBody(BaseModel):
+class PossibleWindow(WindowBody):
     """A time to come in, as it might be."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    start: AwareDatetime
-    end: AwareDatetime
-
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not self.start < self.end <= self.start + _LONGEST_WINDOW:
-            raise ValueError("a window ends after it starts, within 24 hours")
+    def _is_no_longer_than_a_day(self) -> Self:
+        if self.end > self.start + _LONGEST_WINDOW:
+            raise ValueError("a window is no longer than 24 hours")
         return self
-
-    def window(self) -> Window:
-        """Return it as a value."""
-        return Window(self.start, self.end)
 
 
 class Recommendation(BaseModel):
@@ -72,7 +64,7 @@ class Recommendation(BaseModel):
 
     limit: Annotated[int, Field(strict=True, ge=1, le=MOST_SHOWN)] = SHOWN
     service_type: IncidentType | None = Field(default=None, description="Instead of the ticket's incident type.")
-    window: WindowBody | None = None
+    window: PossibleWindow | None = None
     weights: dict[Objective, _Weight] = Field(default_factory=dict)
     ignore: list[Filter] = Field(default_factory=list, max_length=len(Filter))
 
@@ -116,12 +108,8 @@ class Reassignment(Sending):
     reason: Reason
 
 
-class Unassignment(BaseModel):
+class Unassignment(GivenReason):
     """Why nobody is sent any more."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

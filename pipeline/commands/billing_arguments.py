@@ -8,10 +8,21 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from models.enums import TimeKind
-from pipeline.commands.field_arguments import Currency, Flag, IncidentType, Line, Name, Reason
+from pipeline.commands.field_arguments import (
+    Currency,
+    Flag,
+    GivenReason,
+    IncidentType,
+    Line,
+    Moment,
+    Name,
+    Reason,
+    in_words,
+    upper,
+)
 from pipeline.core.invoicing import Rate
 
 _MOST_PRICE = 10**9
@@ -32,17 +43,6 @@ def _number(said: Any) -> Any:
     return said
 
 
-def _text(said: Any) -> Any:
-    """Let days and times come as ISO 8601 alone: a number could mean anything."""
-    if not isinstance(said, str | date):
-        raise ValueError("it must be text as ISO 8601 has it")  # noqa: TRY004 - pydantic wants a ValueError
-    return said
-
-
-def _upper(said: Any) -> Any:
-    return said.strip().upper() if isinstance(said, str) else said
-
-
 def _prefix(said: Any) -> Any:
     if isinstance(said, str) and not _PREFIX.fullmatch(said):
         raise ValueError("it must be 1 to 12 letters, digits or . _ -, with a letter or digit first and no digit last")
@@ -53,9 +53,6 @@ def _prefix(said: Any) -> Any:
 Price = Annotated[int, Field(strict=True, ge=0, le=_MOST_PRICE)]
 Quantity = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=100_000, decimal_places=3, allow_inf_nan=False)]
 TaxPercent = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=100, decimal_places=3, allow_inf_nan=False)]
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_text)]
 
 
 #: It begins as a file's name may, and ends in no digit: so no two numbers make one code.
@@ -71,7 +68,7 @@ class RateWish(BaseModel):
 
     account_id: UUID | None = None
     incident_type: IncidentType | None = None
-    currency: Annotated[Currency, BeforeValidator(_upper)]
+    currency: Annotated[Currency, BeforeValidator(upper)]
     labor_hour_cents: Price
     travel_hour_cents: Price = 0
     callout_cents: Price = 0
@@ -127,12 +124,8 @@ class TimeRemoval(BaseModel):
     reason: Reason
 
 
-class RemovalReason(BaseModel):
+class RemovalReason(GivenReason):
     """Why a part or a piece of time is taken back."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Reason
 
 
 class NewTime(BaseModel):
@@ -141,8 +134,8 @@ class NewTime(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: TimeKind
-    began_at: Time
-    ended_at: Time
+    began_at: Moment
+    ended_at: Moment
 
 
 class InvoiceWish(BaseModel):
@@ -152,7 +145,7 @@ class InvoiceWish(BaseModel):
     write_off: Flag = False
     reason: Annotated[Line, Field(max_length=200)] | None = None
     #: Today where it is not said; a day of the last year, not in the future.
-    issued_on: Annotated[date, BeforeValidator(_text)] | None = None
+    issued_on: Annotated[date, BeforeValidator(in_words)] | None = None
 
 
 class IncreaseWish(BaseModel):

@@ -14,8 +14,8 @@ from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
 from pipeline.commands.evidence_arguments import EvidenceKey, Sha256
 from pipeline.commands.field import by_assignee, changed, lifecycle, not_merged, ticket_target
-from pipeline.commands.field_arguments import EvidenceRef, Words
-from pipeline.commands.visits import Moment, not_ahead
+from pipeline.commands.field_arguments import EvidenceRef, Moment, Words, upper
+from pipeline.commands.visits import not_ahead
 from pipeline.core.closeout import (
     Completion,
     Proof,
@@ -25,7 +25,7 @@ from pipeline.core.closeout import (
     risk,
     risk_refusal,
 )
-from pipeline.core.evidence import OBJECT_STORES, Promise, facts_problem
+from pipeline.core.evidence import OBJECT_STORES, Promise, facts_problem, plain_sha256
 from pipeline.core.field_work import FieldTicket
 from pipeline.core.refusing import Because, Refusal
 from pipeline.runtime import assignment_rows, completion_rows, evidence_rows, time_rows, visit_rows
@@ -95,17 +95,13 @@ class CompleteWork(CompletionReport):
     schemes: frozenset[str] = OBJECT_STORES
 
 
-def _upper(said: Any) -> Any:
-    return said.strip().upper() if isinstance(said, str) else said
-
-
 class Check(BaseModel):
     """What the check of finished work found; a failed one says what must be done again."""
 
     model_config = ConfigDict(extra="forbid")
 
     timestamp: Moment
-    result: Annotated[QaResult, BeforeValidator(_upper)]
+    result: Annotated[QaResult, BeforeValidator(upper)]
     notes: Words | None = Field(default=None, validate_default=True)
 
     @field_validator("notes")
@@ -126,7 +122,7 @@ class VerifyWork(Check):
 def _look_at_report(connection: Connection, ask: Ask[CompleteWork], ticket: FieldTicket) -> Mapping[str, Any]:
     """Look up the proof, as it will be when the manifest is believed."""
     proof = completion_rows.proof_of(connection, ticket, ask.arguments.schemes)
-    come = {said: piece for piece in proof.pieces for said in (piece.sha256, piece.checksum) if said}
+    come = {plain_sha256(said): piece for piece in proof.pieces for said in (piece.sha256, piece.checksum) if said}
     made = {one.sha256: one for one in proof.promises}
     for one in ask.arguments.promises:
         piece = come.get(one.sha256)
@@ -257,7 +253,7 @@ def _wanted(asked: VerifyWork) -> str:
 
 COMPLETE = Command(
     **lifecycle("tech.complete"),
-    about="Say that the work is done, with its proof; photos may still be on the way.",
+    about="Says that the work is done, with its proof; photos may still be on the way.",
     arguments=CompleteWork,
     permission=Permission.TECH_COMPLETE,
     target=ticket_target(_look_at_report),
@@ -275,7 +271,7 @@ CANDIDATE = Command(
 )
 VERIFY = Command(
     **lifecycle("qa.verify"),
-    about="Check finished work: it passes and its evidence freezes, or it goes back with the reason.",
+    about="Checks finished work: it passes and its evidence freezes, or it goes back with the reason.",
     arguments=VerifyWork,
     permission=Permission.QA_VERIFY,
     target=ticket_target(_look_at_work),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,22 +11,18 @@ from sqlalchemy import Connection
 from models.enums import DispatchState
 from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
-from pipeline.commands.field import TICKET, changed, lifecycle, not_merged
-from pipeline.commands.field_arguments import Reason
+from pipeline.commands.field import TICKET, changed, lifecycle, not_merged, ticket_target
+from pipeline.commands.field_arguments import GivenReason, Reason
 from pipeline.core.field_work import FieldTicket
 from pipeline.core.refusing import Because, Refusal
-from pipeline.runtime import clocks, field_endings
+from pipeline.runtime import approval_rows, clocks, field_endings
 
 _S = DispatchState
 _CLEARED: dict[str, Any] = dict.fromkeys(field_endings.UNASSIGNED)
 
 
-class Ending(BaseModel):
+class Ending(GivenReason):
     """Why it ends, or goes on after all."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Reason
 
 
 class Closing(BaseModel):
@@ -42,6 +39,19 @@ def says_why_unbilled(ask: Ask[Closing], ticket: FieldTicket) -> Refusal | None:
         return None
     said = "nothing was billed: say why in `reason`, or generate the invoice first"
     return Refusal("INVALID_REQUEST", said, Because.INVALID, {"fields": {"reason": said}})
+
+
+def _look(connection: Connection, _ask: Ask[Ending], ticket: FieldTicket) -> Mapping[str, Any]:
+    return {"back": approval_rows.leads_back_to(connection, ticket.ticket_id)}
+
+
+def is_not_done(_ask: Ask[Ending], ticket: FieldTicket) -> Refusal | None:
+    """Refuse to cancel work that was verified and waits for a higher limit: it was done."""
+    if ticket.known["back"] is not _S.VERIFIED:
+        return None
+    said = "the work is verified and waits for a higher limit: decide the approval, then invoice or close it"
+    details = {"from_state": ticket.state.value, "to_state": _S.CANCELLED.value}
+    return Refusal("INVALID_STATE_TRANSITION", said, details=details)
 
 
 def _cancel(connection: Connection, ask: Ask[Ending], ticket: FieldTicket) -> Effect:
@@ -84,9 +94,9 @@ CANCEL = Command(
     about="Gives the work up, with whatever was planned and asked for it.",
     arguments=Ending,
     permission=Permission.TICKET_CANCEL,
-    target=TICKET,
+    target=ticket_target(_look),
     effect=_cancel,
-    gates=(not_merged,),
+    gates=(not_merged, is_not_done),
 )
 REOPEN = Command(
     **lifecycle("ticket.reopen"),

@@ -207,7 +207,7 @@ def _status(row: Row[Any]) -> str:
 _GATES = (not_merged, not_frozen, by_one_who_was_sent)
 ADD = Command(
     name=_ADDED,
-    about="Add evidence to a ticket: a reference into an object store, or a note.",
+    about="Adds evidence to a ticket: a reference into an object store, or a note.",
     arguments=AddEvidence,
     permission=Permission.ADD_EVIDENCE,
     target=ticket_target(_look_for_bytes),
@@ -218,7 +218,7 @@ ADD = Command(
 #: Sent again it is the same piece, with or without a key.
 UPLOAD = Command(
     name=_UPLOADED,
-    about="Add an uploaded file to a ticket's evidence; the same bytes twice are one piece.",
+    about="Adds an uploaded file to a ticket's evidence; the same bytes twice are one piece.",
     arguments=UploadEvidence,
     permission=Permission.ADD_EVIDENCE,
     target=ticket_target(_look),
@@ -227,7 +227,7 @@ UPLOAD = Command(
 )
 WITHDRAW = Command(
     name="evidence.withdraw",
-    about="Let a piece of evidence count for nothing any more.",
+    about="Lets a piece of evidence count for nothing any more.",
     arguments=WithdrawEvidence,
     permission=Permission.ADD_EVIDENCE,
     target=ticket_target(_look),
@@ -237,7 +237,7 @@ WITHDRAW = Command(
 )
 WAIVE = Command(
     name="evidence.waive",
-    about="Do without a promised piece of evidence that will not come.",
+    about="Does without a promised piece of evidence that will not come.",
     arguments=Waiver,
     permission=Permission.ASSIGNMENT_DISPATCH,
     target=ticket_target(_look_for_promise),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core.core_schema import ValidationInfo
 
 from pipeline.command import Ask
-from pipeline.commands.field_arguments import Line, Reason, Words
+from pipeline.commands.field_arguments import GivenReason, Line, Reason, Words
 from pipeline.core.evidence import (
     OBJECT_STORES,
     facts_problem,
@@ -138,15 +138,11 @@ class UploadEvidence(BaseModel):
     position: dict[str, float] | None = None
 
 
-class Withdrawal(BaseModel):
+class EvidenceWithdrawal(GivenReason):
     """Why a piece counts for nothing any more."""
 
-    model_config = ConfigDict(extra="forbid")
 
-    reason: Reason
-
-
-class WithdrawEvidence(Withdrawal):
+class WithdrawEvidence(EvidenceWithdrawal):
     """A piece to withdraw."""
 
     evidence_id: UUID

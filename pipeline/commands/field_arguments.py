@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from models.enums import DispatchPriority
 
@@ -19,8 +20,16 @@ def _line(most: int) -> StringConstraints:
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=_ON_ONE_LINE)
 
 
-def _upper(said: Any) -> Any:
+def upper(said: Any) -> Any:
+    """Let words of a list come in any case of letters (contract 000)."""
     return said.strip().upper() if isinstance(said, str) else said
+
+
+def in_words(said: Any) -> Any:
+    """Let days and times come as ISO 8601 alone: a number would be taken for seconds since 1970."""
+    if not isinstance(said, str | date):
+        raise ValueError("write it as text, like 2026-03-02T09:00:00Z")  # noqa: TRY004 - pydantic hears of this one
+    return said
 
 
 def _floor(said: Any) -> Any:
@@ -38,11 +47,11 @@ Words = Annotated[str, StringConstraints(max_length=20_000, pattern=_PLAIN)]
 #: What kind of trouble it is, in upper case; any text, since organizations have templates of their own.
 IncidentType = Annotated[
     str,
-    BeforeValidator(_upper),
+    BeforeValidator(upper),
     StringConstraints(strip_whitespace=True, to_upper=True, min_length=1, max_length=100, pattern=_ON_ONE_LINE),
 ]
 #: In any case of letters (contract 000).
-Priority = Annotated[DispatchPriority, BeforeValidator(_upper)]
+Priority = Annotated[DispatchPriority, BeforeValidator(upper)]
 #: Whole, in the currency's smallest unit; no text, no fraction, no truth value.
 Cents = Annotated[int, Field(strict=True, ge=0, le=MOST_CENTS)]
 #: The same, but what is behind a point is cut off.
@@ -53,3 +62,13 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Flag = Annotated[bool, Field(strict=True)]
 #: An id or an exact address of a piece of evidence.
 EvidenceRef = Annotated[str, _line(2_000)]
+#: With a zone: a time without one is another moment in every place.
+Moment = Annotated[AwareDatetime, BeforeValidator(in_words)]
+
+
+class GivenReason(BaseModel):
+    """Why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +48,8 @@ class Asked:
 def read_day(connection: Connection, principal: Principal, wish: PlanWish) -> Asked:
     """Return what a wish is about. Raises `Refused` for a day that is over, and for what cannot be planned."""
     org_id, now = principal.org_id, plan_rows.database_now(connection)
+    if not timedelta(-2) <= wish.day - now.date() <= _FURTHEST:
+        raise Refused(_not_plannable(wish.day, is_over=wish.day < now.date()))
     noon = datetime.combine(wish.day, time(12), UTC)
     only = None if wish.technician_ids is None else set(wish.technician_ids)
     people = plan_rows.technicians(connection, org_id, Window(noon - _NEAR, noon + _NEAR), only)
@@ -56,13 +58,17 @@ def read_day(connection: Connection, principal: Principal, wish: PlanWish) -> As
         raise Refused(Refusal("TECHNICIAN_NOT_FOUND", said, Because.MISSING, {"technician_ids": missing}))
     name = wish.timezone or plan_rows.usual_timezone(people)
     frame = Frame(wish.day, zone(name), now)
-    if frame.ends_at <= now or wish.day > (now + _FURTHEST).date():
-        said = f"{wish.day} is over" if frame.ends_at <= now else f"{wish.day} is more than a year ahead"
-        raise Refused(Refusal("DAY_NOT_PLANNABLE", f"{said}; plan today or a later day", Because.INVALID))
+    if frame.ends_at <= now:
+        raise Refused(_not_plannable(wish.day, is_over=True))
     wanted = _wanted(connection, org_id, frame, wish)
     weights = wish.weights.weights
     day = plan_rows.problem(connection, org_id, frame, wanted=wanted, people=people, weights=weights)
     return Asked(day, name, timedelta(seconds=wish.time_limit_seconds))
+
+
+def _not_plannable(day: date, *, is_over: bool) -> Refusal:
+    said = f"{day} is over" if is_over else f"{day} is more than a year ahead"
+    return Refusal("DAY_NOT_PLANNABLE", f"{said}; plan today or a later day", Because.INVALID)
 
 
 def _wanted(connection: Connection, org_id: UUID, frame: Frame, wish: PlanWish) -> list[Wanted]:

@@ -17,6 +17,7 @@ from pipeline.core.written import read_id
 from pipeline.runtime import field_regrouping, regrouping, stitching, undoing
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.ticket_locks import lock_tickets
 from pipeline.runtime.undoing import Undone
 
 _MOST = 100
@@ -149,7 +150,7 @@ def undo_regrouping(connection: Connection, org_id: UUID, regrouping_id: int, *,
 def _enter(connection: Connection, org_id: UUID, ticket_ids: Sequence[UUID]) -> None:
     """Keep stitching and everybody else away from the tickets; they may have been merged since they were found."""
     stitching.lock(connection, org_id)
-    regrouping.lock_tickets(connection, ticket_ids)
+    lock_tickets(connection, ticket_ids)
     rows = connection.execute(_STATUS, {"ids": list(ticket_ids)})
     if any(row.status == "merged" for row in rows):
         raise UserError("one of the tickets was merged meanwhile; look at them again")

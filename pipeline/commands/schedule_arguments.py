@@ -10,18 +10,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from models.enums import DispatchState, HoldReason
 from pipeline.command import Ask
-from pipeline.commands.field_arguments import Reason
+from pipeline.commands.field_arguments import GivenReason, Reason, in_words
 from pipeline.core import schedule
 from pipeline.core.field_work import FieldTicket, Window
 from pipeline.core.refusing import Because, Refusal
 from pipeline.core.schedule import Hold
 from pipeline.core.written import plain
-
-
-def _text(said: Any) -> Any:
-    if not isinstance(said, str | datetime):
-        raise ValueError("write it as text with its time zone, like 2026-03-02T09:00:00Z")  # noqa: TRY004 - pydantic hears of this one
-    return said
 
 
 def _plannable(at: datetime) -> datetime:
@@ -31,7 +25,7 @@ def _plannable(at: datetime) -> datetime:
 
 
 #: RFC 3339 text with a time zone; never a number, and far from where calendars end.
-Moment = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_plannable)]
+Moment = Annotated[AwareDatetime, BeforeValidator(in_words), AfterValidator(_plannable)]
 
 
 class WindowBody(BaseModel):
@@ -78,12 +72,8 @@ class Move(WindowBody):
     technician_id: UUID | None = Field(default=None, description="Who is to come; left out, whoever has least to do.")
 
 
-class Withdrawal(BaseModel):
+class Withdrawal(GivenReason):
     """Why nothing is offered or booked any more."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Reason
 
 
 class HoldBody(BaseModel):

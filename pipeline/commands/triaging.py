@@ -13,7 +13,7 @@ from models.enums import ActorKind, ApprovalKind, DispatchState
 from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
 from pipeline.commands.field import changed, lifecycle, not_merged, ticket_target
-from pipeline.commands.field_arguments import Cents, Flag, FlooredCents, IncidentType, Percent, Priority, Reason
+from pipeline.commands.field_arguments import Cents, Flag, FlooredCents, IncidentType, Percent, Priority, Reason, upper
 from pipeline.core import intakes
 from pipeline.core.field_work import TICKET_PRIORITY, FieldTicket
 from pipeline.core.intakes import Sureness
@@ -38,7 +38,7 @@ _PRIORITY = text("""
 """)
 Outcome = Annotated[
     Literal["TRIAGED", "READY_TO_SCHEDULE", "APPROVAL_REQUIRED"],
-    BeforeValidator(lambda said: said.strip().upper() if isinstance(said, str) else said),
+    BeforeValidator(upper),
 ]
 
 

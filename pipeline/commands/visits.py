@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import Connection
 
 from models.enums import DispatchState, VisitState
 from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
 from pipeline.commands.field import TICKET, by_assignee, changed, lifecycle, not_merged, ticket_target
-from pipeline.commands.field_arguments import Reason
+from pipeline.commands.field_arguments import GivenReason, Moment
 from pipeline.core.evidence import facts_problem
 from pipeline.core.field_work import FieldTicket
 from pipeline.core.refusing import Because, Refusal
@@ -23,17 +23,6 @@ from pipeline.runtime import assignment_rows, time_rows, visit_rows
 SKEW = timedelta(minutes=5)
 _RUNS = "time_runs"
 _S = DispatchState
-
-
-def _text(said: Any) -> Any:
-    """A number would be taken for seconds since 1970."""
-    if isinstance(said, str | datetime):
-        return said
-    raise ValueError("give a time in words, like 2026-03-01T12:00:00Z")
-
-
-#: With a zone: a time without one is another moment in every place.
-Moment = Annotated[AwareDatetime, BeforeValidator(_text)]
 
 
 class CheckIn(BaseModel):
@@ -50,14 +39,6 @@ class CheckIn(BaseModel):
         if problem := facts_problem(said or {}, most=20, most_characters=2_000):
             raise ValueError(problem)
         return said
-
-
-class GivenReason(BaseModel):
-    """Why."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Reason
 
 
 class Nothing(BaseModel):
@@ -140,7 +121,7 @@ def _stands_still(_ask: Ask[Any], ticket: FieldTicket) -> Refusal | None:
 
 CHECK_IN = Command(
     **lifecycle("tech.check_in"),
-    about="Say that the technician is on site: the work and its time begin.",
+    about="Says that the technician is on site: the work and its time begin.",
     arguments=CheckIn,
     permission=Permission.TECH_CHECK_IN,
     target=TICKET,
@@ -149,7 +130,7 @@ CHECK_IN = Command(
 )
 HOLD = Command(
     **lifecycle("tech.hold"),
-    about="Let the work wait, for parts or for somebody; its time stops.",
+    about="Lets the work wait, for parts or for somebody; its time stops.",
     arguments=GivenReason,
     permission=Permission.TECH_CHECK_IN,
     target=TICKET,
@@ -158,7 +139,7 @@ HOLD = Command(
 )
 RESUME = Command(
     **lifecycle("tech.resume"),
-    about="Go on with work that waited; its time runs again.",
+    about="Goes on with work that waited; its time runs again.",
     arguments=Nothing,
     permission=Permission.TECH_CHECK_IN,
     target=TICKET,
@@ -168,7 +149,7 @@ RESUME = Command(
 #: A failed check, a reopening and a decided approval lead back to IN_PROGRESS from a desk: nobody works just then.
 START_REWORK = Command(
     name="tech.start_rework",
-    about="Take work up again that was sent back: its time runs again.",
+    about="Takes work up again that was sent back: its time runs again.",
     arguments=Nothing,
     permission=Permission.TECH_CHECK_IN,
     target=ticket_target(_look_at_time),
@@ -179,7 +160,7 @@ START_REWORK = Command(
 )
 RETURN = Command(
     **lifecycle("visit.return"),
-    about="End this visit undone: somebody must come again, at a time that is still to be found.",
+    about="Ends this visit undone: somebody must come again, at a time that is still to be found.",
     arguments=GivenReason,
     permission=Permission.TECH_CHECK_IN,
     target=TICKET,

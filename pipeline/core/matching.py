@@ -223,7 +223,7 @@ def _capacity(job: Job, technician: Technician) -> str | None:
         return f"has {load} open tickets of at most {technician.capacity}"
     if job.window is None or technician.most_visits is None:
         return None
-    booked = sum(one.starts_at.astimezone(job.local).date() == job.day for one in _others(job, technician))
+    booked = technician.visits_on(job.day, job.local, {job.ticket_id})
     return (
         None if booked < technician.most_visits else f"has {booked} visits that day of at most {technician.most_visits}"
     )

@@ -193,9 +193,7 @@ def _anchors(frame: Frame, who: Technician, planned: frozenset[UUID], places: _P
 
 def _most(frame: Frame, who: Technician, planned: frozenset[UUID]) -> int | None:
     """Return how many more visits they may get, by their open work and by their visits of the day."""
-    booked = sum(
-        one.ticket_id not in planned and one.starts_at.astimezone(frame.zone).date() == frame.day for one in who.visits
-    )
+    booked = who.visits_on(frame.day, frame.zone, planned)
     left = [
         most - already
         for most, already in ((who.capacity, len(who.open_tickets - planned)), (who.most_visits, booked))

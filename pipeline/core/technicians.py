@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from types import MappingProxyType
@@ -70,6 +70,8 @@ class Technician:
     shifts: tuple[Shift, ...] = ()
     leaves: tuple[Leave, ...] = ()
     visits: tuple[Booked, ...] = ()
+    #: When visits were that are done: they take no more time, and count among those of their day.
+    visited_at: tuple[datetime, ...] = ()
     home: Position | None = None
     #: Open work at most; None for any number.
     capacity: int | None = None
@@ -79,6 +81,11 @@ class Technician:
     #: Of the latest checks of their work.
     checks: int = 0
     passes: int = 0
+
+    def visits_on(self, day: date, local: tzinfo, beside: Collection[UUID] = ()) -> int:
+        """Return how many visits a day of a time zone has, done ones too, without those to come of tickets `beside`."""
+        begun = [*self.visited_at, *(one.starts_at for one in self.visits if one.ticket_id not in beside)]
+        return sum(at.astimezone(local).date() == day for at in begun)
 
     def load_beside(self, ticket_id: UUID) -> int:
         """Return how many other tickets they have to work on."""

@@ -32,6 +32,7 @@ _DECIDE = text(f"""
     UPDATE approvals SET state = :state, decided_by = :by, decided_at = now(), notes = :notes
      WHERE id = :id RETURNING {_COLUMNS}
 """)  # noqa: S608 - columns from above
+_PENDING = text("SELECT return_state FROM approvals WHERE ticket_id = :ticket AND state = 'PENDING'")
 _CANCEL = text("""
     UPDATE approvals SET state = 'CANCELLED', decided_by = :by, decided_at = now(), notes = :because
      WHERE ticket_id = :ticket AND state = 'PENDING'
@@ -101,6 +102,12 @@ def decide(
     """Decide a pending approval."""
     values = {"id": approval.approval_id, "state": state.value, "by": principal.actor_id, "notes": notes}
     return _approval(connection.execute(_DECIDE, values).one())
+
+
+def leads_back_to(connection: Connection, ticket_id: UUID) -> DispatchState | None:
+    """Return the state that a locked ticket's pending approval leads back to; None when none is pending."""
+    found = connection.execute(_PENDING, {"ticket": ticket_id}).scalar_one_or_none()
+    return None if found is None else DispatchState(found)
 
 
 def cancel_pending(connection: Connection, ticket_id: UUID, by: str, because: str) -> int:

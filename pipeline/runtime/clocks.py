@@ -20,6 +20,7 @@ from pipeline.core.service_levels import Facts, Policy, choose
 from pipeline.runtime import clock_rows
 from pipeline.runtime.clock_rows import Change, Dues, Made, Standing
 from pipeline.runtime.levels import levels_of
+from pipeline.runtime.ticket_locks import lock_tickets
 
 #: Warnings and breaches that one sweep tells of; the next one goes on.
 SWEEP = 500
@@ -28,7 +29,6 @@ BATCH = 500
 _FIRST = "00000000-0000-0000-0000-000000000000"
 _ANCIENT = datetime(1970, 1, 1, tzinfo=UTC)
 
-_LOCK = text("SELECT id FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 #: Those whose clocks go on, and those that have none though they should: from before there were any.
 _NEXT = text("""
     SELECT t.id FROM tickets t
@@ -169,7 +169,7 @@ def note_answer(connection: Connection, ticket_ids: Iterable[UUID]) -> None:
     """Let the clocks of tickets know that an answer of ours has left; locks their rows, which the caller need not."""
     ids = sorted(set(ticket_ids))
     if ids:
-        connection.execute(_LOCK, {"ids": ids})
+        lock_tickets(connection, ids)
         note_status(connection, ids, because="answered")
 
 
@@ -180,7 +180,7 @@ def recompute(connection: Connection, org_id: UUID, after: UUID | None, limit: i
     """
     values = {"org": org_id, "after": after or _FIRST, "limit": limit}
     ids = connection.execute(_NEXT, values).scalars().all()
-    connection.execute(_LOCK, {"ids": ids})
+    lock_tickets(connection, ids)
     note_status(connection, ids)
     return ids[-1] if len(ids) == limit else None
 

@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from pipeline.runtime import evidence_erasing, field_erasing, regrouping
+from pipeline.runtime.ticket_locks import lock_tickets
 
 #: Messages looked at, and at most erased, in one transaction.
 PAGE = 2_000
@@ -74,6 +75,9 @@ _PEOPLE_STEPS = {
          WHERE id = ANY(CAST(:people AS uuid[]))
     """),
     "identities": text("DELETE FROM identities WHERE person_id = ANY(CAST(:people AS uuid[]))"),
+    # Where they live, and what they may do.
+    "technicians": text("DELETE FROM technicians WHERE person_id = ANY(CAST(:people AS uuid[]))"),
+    "certificates": text("DELETE FROM certificates WHERE person_id = ANY(CAST(:people AS uuid[]))"),
     "notices": text("""
         UPDATE notices SET recipient = '', sealed = NULL, last_error = NULL
          WHERE person_id = ANY(CAST(:people AS uuid[]))
@@ -262,7 +266,7 @@ def erase_tickets(connection: Connection, ticket_ids: Sequence[UUID]) -> Counter
     """Erase subject, requester and notes of tickets, and what was kept of them for undoing and for repetitions."""
     if not ticket_ids:
         return Counter()
-    regrouping.lock_tickets(connection, ticket_ids)
+    lock_tickets(connection, ticket_ids)
     return _counted(connection, {**_TICKET_STEPS, **evidence_erasing.STEPS}, {"tickets": list(ticket_ids)})
 
 

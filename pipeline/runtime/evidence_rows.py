@@ -12,13 +12,15 @@ from sqlalchemy import Connection, Row, text
 
 from models.enums import DispatchState, EvidenceCheck
 from models.queries.evidence import COLUMNS
-from pipeline.core.evidence import Piece, Promise
+from pipeline.core.evidence import Piece, Promise, plain_sha256
 from pipeline.core.field_work import FROZEN, FieldTicket
 from pipeline.core.principals import Principal
 
 #: Pieces of one ticket, with those that count for nothing any more.
 MOST_PIECES = 1_000
 
+#: A checksum as `pipeline.core.evidence.plain_sha256` reads it.
+_CHECKSUM = "lower(regexp_replace(btrim(e.checksum), '^sha-?256[:=]', '', 'i'))"
 _PIECES = text("""
     SELECT id, kind, evidence_key, uri, encode(sha256, 'hex') AS sha256, checksum FROM evidence_items
      WHERE ticket_id = :ticket AND withdrawn_at IS NULL AND superseded_by_id IS NULL ORDER BY id
@@ -33,7 +35,7 @@ _FIND = text(f"SELECT {COLUMNS} FROM evidence_items e WHERE e.ticket_id = :ticke
 _SAME = text(f"""
     SELECT {COLUMNS} FROM evidence_items e
      WHERE e.ticket_id = :ticket AND e.withdrawn_at IS NULL AND e.superseded_by_id IS NULL AND e.sha256 IS NOT NULL
-       AND (e.sha256 = decode(:sha256, 'hex') OR lower(e.checksum) = :sha256)
+       AND (e.sha256 = decode(:sha256, 'hex') OR {_CHECKSUM} = :sha256)
      ORDER BY e.id
 """)  # noqa: S608 - columns of a constant
 _ADD = text(f"""
@@ -61,19 +63,19 @@ _PROMISED_KEY = text("""
      WHERE ticket_id = :ticket AND encode(sha256, 'hex') = ANY(CAST(:hashes AS text[])) ORDER BY sha256 LIMIT 1
 """)
 #: What has come already keeps its promise at once. One that was waived stays so.
-_PROMISE = text("""
+_PROMISE = text(f"""
     INSERT INTO expected_evidence AS x (ticket_id, sha256, org_id, evidence_key, captured_at, evidence_id)
     SELECT :ticket, decode(m.sha256, 'hex'), :org, m.evidence_key, m.captured_at, (
                SELECT e.id FROM evidence_items e
                 WHERE e.ticket_id = :ticket AND e.withdrawn_at IS NULL AND e.superseded_by_id IS NULL
-                  AND (e.sha256 = decode(m.sha256, 'hex') OR lower(e.checksum) = m.sha256)
+                  AND (e.sha256 = decode(m.sha256, 'hex') OR {_CHECKSUM} = m.sha256)
                 ORDER BY e.id LIMIT 1)
       FROM unnest(CAST(:hashes AS text[]), CAST(:keys AS text[]), CAST(:times AS timestamptz[]))
            AS m(sha256, evidence_key, captured_at)
         ON CONFLICT (ticket_id, sha256) DO UPDATE
        SET evidence_key = excluded.evidence_key, captured_at = excluded.captured_at, evidence_id = excluded.evidence_id
      WHERE x.waived_because IS NULL
-""")
+""")  # noqa: S608 - an expression from above
 _WAIVE = text("""
     UPDATE expected_evidence SET waived_because = :reason, waived_by = :by
      WHERE ticket_id = :ticket AND sha256 = decode(:sha256, 'hex')
@@ -110,7 +112,7 @@ class NewPiece:
     @property
     def hashes(self) -> list[str]:
         """What a promise may have called it, by the hashes that are known of it."""
-        return [said.lower() for said in (self.checksum, self.sha256) if said]
+        return [found for said in (self.checksum, self.sha256) if said and (found := plain_sha256(said))]
 
 
 def pieces(connection: Connection, ticket_id: UUID) -> list[Piece]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from icalendar import Calendar, Event, vCalAddress
 
 from pipeline.core.invitations import Meeting, Method
+from pipeline.core.text import one_line
 
 _PRODUCT = "-//Fieldpost//Visits//EN"
 
@@ -16,11 +18,13 @@ def write(meeting: Meeting) -> str:
 
     The same meeting always gives the same text. Without an organizer and an attendee it is published (RFC 5546, 3.2.1).
     """
+    # A control character breaks the line that it stands in, and a reader drops the whole of it.
+    named = replace(meeting, company=one_line(meeting.company), location=one_line(meeting.location or "") or None)
     calendar = Calendar()
     calendar.add("prodid", _PRODUCT)
     calendar.add("version", "2.0")
     calendar.add("method", meeting.method.value if meeting.organizer else "PUBLISH")
-    calendar.add_component(_event(meeting))
+    calendar.add_component(_event(named))
     return str(calendar.to_ical(), "utf-8")
 
 

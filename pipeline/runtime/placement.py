@@ -21,6 +21,7 @@ from pipeline.core import ticket_codes
 from pipeline.core.thread_keys import keys_of
 from pipeline.core.threading import Forest
 from pipeline.runtime import field_regrouping, regrouping, stitching
+from pipeline.runtime.ticket_locks import lock_tickets
 
 _CHUNK = 1_000
 _LINKS = text("""
@@ -173,7 +174,7 @@ class Applied:
 def apply(connection: Connection, org_id: UUID, found: Plan, *, actor: str, reason: str) -> Applied:
     """Move what a plan says, each step a regrouping that can be undone; again moves nothing."""
     stitching.lock(connection, org_id)
-    regrouping.lock_tickets(connection, found.whole)
+    lock_tickets(connection, found.whole)
     rows = connection.execute(_NOW, {"ids": list(found.whole)})
     now = {row.ticket_id: frozenset(row.message_ids) for row in rows if not row.is_merged}
     moved: dict[int, UUID] = {}

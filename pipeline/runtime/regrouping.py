@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 
 from models.enums import RegroupingKind, TicketPriority
 from pipeline.runtime import clocks, field_regrouping, stitching
+from pipeline.runtime.ticket_locks import lock_tickets
 
 SYSTEM = "system"
 _REASON = 500
@@ -27,8 +28,6 @@ _REASON = 500
 _WORKED = 1_000_000
 _PRIORITIES = [priority.value for priority in TicketPriority]
 
-#: Everything that changes tickets locks them in the order of their ids, so that none waits in a circle.
-_LOCK = text("SELECT id FROM tickets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 _RANK = text("""
     SELECT t.id, t.first_message_at,
            (SELECT count(*) FROM work_orders w
@@ -176,11 +175,6 @@ _HOLD_APART = text("""
       FROM unnest(CAST(:ids AS uuid[])) AS a(one), unnest(CAST(:ids AS uuid[])) AS b(other) WHERE one < other
         ON CONFLICT DO NOTHING
 """)
-
-
-def lock_tickets(connection: Connection, ticket_ids: Iterable[UUID]) -> None:
-    """Lock tickets in the order of their ids."""
-    connection.execute(_LOCK, {"ids": list(set(ticket_ids))})
 
 
 def ranks(connection: Connection, ticket_ids: Iterable[UUID]) -> dict[UUID, tuple[int, datetime]]:

@@ -15,13 +15,15 @@ from pipeline.core import assigning as choosing
 from pipeline.core.assigning import Assignment
 from pipeline.core.routing import RULES_VERSION, Decision
 from pipeline.core.routing_records import as_stored
+from pipeline.core.written import plain
 from pipeline.ports import Ports
-from pipeline.runtime import assigning, clocks, deciding, regrouping
+from pipeline.runtime import assigning, clocks, deciding
 from pipeline.runtime.assigning import Wish
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.deciding import Policy
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.reprocessing import CHANGED, Again, Effects, Run, Subject
+from pipeline.runtime.ticket_locks import lock_tickets
 
 #: Tickets that a version before 0.3 decided say not what it decided, so nobody knows what people changed.
 _MINE = """
@@ -123,7 +125,7 @@ class Rerouting:
         ids = [UUID(subject.key) for subject, _ in changed]
         if not ids:
             return Effects()
-        regrouping.lock_tickets(connection, ids)
+        lock_tickets(connection, ids)
         now = {one.key: one.loaded for one in _subjects(connection, run.org_id, ids)}
         refused = {
             subject.key: CHANGED
@@ -191,7 +193,7 @@ def _following(value: Any, set_before: Any, set_now: Any, default: Any, *, is_de
 
 
 def _whose(ticket: Any) -> tuple[str | None, str | None]:
-    return _id(ticket.queue_id), _id(ticket.assignee_user_id)
+    return plain(ticket.queue_id), plain(ticket.assignee_user_id)
 
 
 def _whose_now(decided: Decided, after: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -229,7 +231,7 @@ def _choose(connection: Connection, made: Sequence[tuple[Decided, Again]]) -> di
 
 def _wants_somebody(again: Again) -> bool:
     values, decision = again.effect.values, again.effect.decision
-    is_new = "queue_id" in again.changes and values["queue_id"] == _id(decision.assign_queue_id)
+    is_new = "queue_id" in again.changes and values["queue_id"] == plain(decision.assign_queue_id)
     return is_new and decision.strategy is not None and values["status"] not in _QUIET
 
 
@@ -290,7 +292,3 @@ def _triage(decided: Decided, again: Again, job: Job) -> list[Emit]:
         for row in decided.messages
         if row.direction == Direction.INBOUND and deciding.may_open_ticket(row)
     ]
-
-
-def _id(value: UUID | None) -> str | None:
-    return None if value is None else str(value)

@@ -50,7 +50,7 @@ _LEAVES = text("""
 """)
 #: A visit takes a day at most.
 _VISITS = text("""
-    SELECT v.technician_id AS person_id, v.ticket_id, v.starts_at, v.ends_at, t.site_id,
+    SELECT v.technician_id AS person_id, v.ticket_id, v.starts_at, v.ends_at, t.site_id, v.state = 'done' AS is_done,
            CASE WHEN s.lat IS NULL THEN a.lat ELSE s.lat END AS lat,
            CASE WHEN s.lat IS NULL THEN a.lon ELSE s.lon END AS lon
       FROM visits v
@@ -60,7 +60,7 @@ _VISITS = text("""
       LEFT JOIN assets a ON a.id = d.asset_id
      WHERE v.org_id = :org AND v.technician_id = ANY(CAST(:people AS uuid[]))
        AND v.starts_at > CAST(:begins AS timestamptz) - interval '1 day' AND v.starts_at < :ends AND v.ends_at > :begins
-       AND v.state IN ('booked', 'under_way')
+       AND v.state <> 'cancelled'
      ORDER BY v.technician_id, v.starts_at, v.id
 """)
 #: What they were sent to and have not finished, and what is booked for them.
@@ -192,7 +192,8 @@ def _technician(row: Row[Any], facts: Facts) -> Technician:
         certificates=MappingProxyType({one.name.lower(): one.valid_until for one in of("certificates")}),
         shifts=tuple(Shift(one.weekday, one.begins, one.ends, one.timezone) for one in of("shifts")),
         leaves=tuple(Leave(one.begins_at, one.ends_at) for one in of("leaves")),
-        visits=tuple(_booked(one) for one in of("visits")),
+        visits=tuple(_booked(one) for one in of("visits") if not one.is_done),
+        visited_at=tuple(one.starts_at for one in of("visits") if one.is_done),
         home=position(row.home_lat, row.home_lon),
         capacity=row.capacity,
         most_visits=row.most_visits,

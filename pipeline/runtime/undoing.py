@@ -16,6 +16,7 @@ from pipeline.core.thread_keys import keys_of
 from pipeline.core.threading import Group, Node, assemble
 from pipeline.runtime import clocks, field_regrouping, regrouping, stitching
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.ticket_locks import lock_tickets
 
 _FIND = text("""
     SELECT id, org_id, kind, ticket_id, other_ids, before, actor, created_at, undone_at FROM regroupings
@@ -153,7 +154,7 @@ def undo(connection: Connection, org_id: UUID, regrouping_id: int, *, actor: str
         later = connection.execute(_LATER, {"org": org_id, "id": regrouping_id, "tickets": involved}).scalar_one()
     if later is not None:
         raise UserError(f"regrouping {later} changed one of these tickets later; undo that first")
-    regrouping.lock_tickets(connection, [UUID(one) for one in found.before["tickets"]] + involved)
+    lock_tickets(connection, [UUID(one) for one in found.before["tickets"]] + involved)
     replaced = _split(connection, found) if found.kind == RegroupingKind.SPLIT else _merge(connection, found)
     field_regrouping.undo(connection, involved, regrouping_id)
     clocks.undo(connection, involved, regrouping_id)

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
-from models.enums import BlobKind
+from models.enums import BlobKind, Lane
 from pipeline.core.uploads import KINDS, LIMITS, PDF, Limits, Picture, Position, Refused, examine
 from pipeline.ports import BlobStore, UploadReader
-from pipeline.runtime.blob_rows import note_blobs
+from pipeline.runtime import ledger
+from pipeline.runtime.blob_rows import SOON, note_blobs
+from pipeline.runtime.jobs import Emit
 
 #: What uploads are in the blob store.
 KIND = BlobKind.EVIDENCE
+
+#: What is under way, and what its sender sends again at once, is younger.
+_LEFT_AFTER = timedelta(days=1)
+_LET_GO = text("""
+    WITH gone AS (
+        UPDATE blobs b SET erased_at = now()
+         WHERE b.kind = 'evidence' AND b.erased_at IS NULL AND b.created_at < now() - :after
+           AND NOT EXISTS (SELECT FROM evidence_items e WHERE e.org_id = b.org_id AND e.sha256 = b.sha256)
+           AND NOT EXISTS (SELECT FROM evidence_items e WHERE e.org_id = b.org_id AND e.thumbnail_sha256 = b.sha256)
+        RETURNING b.org_id
+    ) SELECT DISTINCT org_id FROM gone
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +128,22 @@ def keep(blobs: BlobStore, checked: Checked) -> Kept:
 
 def note(connection: Connection, org_id: UUID, kept: Kept) -> None:
     """Note an upload's contents as stored for an organization. Raises `BeingErased`: then it is stored again later."""
-    some = (kept.stored, kept.thumbnail) if kept.thumbnail else (kept.stored,)
-    rows = [(org_id, bytes.fromhex(one.sha256), one.size, one.packed_size) for one in some]
+    rows = [(org_id, bytes.fromhex(one.sha256), one.size, one.packed_size) for one in _stored(kept)]
     note_blobs(connection, KIND, rows)
+
+
+def let_go(connection: Connection) -> None:
+    """Let uploads be erased that no evidence names: they were refused after they had been stored.
+
+    Nobody else would find them when a ticket is erased.
+    """
+    orgs = connection.execute(_LET_GO, {"after": _LEFT_AFTER}).scalars()
+    trace = secrets.token_hex(16)
+    ledger.put(connection, [Emit("forget", str(one), one, None, Lane.LIVE, 0, trace, delay=SOON) for one in orgs])
+
+
+def _stored(kept: Kept) -> tuple[Stored, ...]:
+    return (kept.stored, kept.thumbnail) if kept.thumbnail else (kept.stored,)
 
 
 def _contents(checked: Checked) -> tuple[bytes, ...]:

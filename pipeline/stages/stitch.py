@@ -19,6 +19,7 @@ from pipeline.ports import Ports
 from pipeline.runtime import collisions, regrouping, stitching
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.stitching import Message, Surroundings
+from pipeline.runtime.ticket_locks import lock_tickets
 from pipeline.runtime.ticket_plan import Plan
 from pipeline.stage import Stage, Work
 
@@ -82,7 +83,7 @@ def save(connection: Connection, works: Sequence[Work[Sighting, Group[UUID]]]) -
     """Open, join and merge tickets as the conversations say, and link every message once."""
     groups = {done.result.links[0].message_id: done for done in works}
     fresh_ids = _new_ids(connection, sum(not done.result.tickets for done in groups.values()))
-    regrouping.lock_tickets(connection, [one for done in groups.values() for one in done.result.tickets])
+    lock_tickets(connection, [one for done in groups.values() for one in done.result.tickets])
     plan = Plan({done.item.message_id: done.item.around for done in works})
     for done in groups.values():
         ticket_id = _resolve(connection, plan, done.job, done.result, fresh_ids)

@@ -10,6 +10,7 @@ from models.enums import QaResult
 from pipeline.adapters.clock import SystemClock
 from pipeline.commands import closing, evidence, visits
 from pipeline.commands.evidence_arguments import AddEvidence
+from pipeline.commands.field_arguments import GivenReason
 from pipeline.core.evidence import SIGNATURE_KEY
 from pipeline.executor import Answer
 
@@ -36,7 +37,7 @@ def check_in(desk: FieldDesk, ticket_id: UUID, at: datetime | None = None, **mor
 
 def hold(desk: FieldDesk, ticket_id: UUID) -> Answer:
     """Let work wait."""
-    return desk.run(visits.HOLD, visits.GivenReason(reason="a part is missing"), ticket_id, by="tech")
+    return desk.run(visits.HOLD, GivenReason(reason="a part is missing"), ticket_id, by="tech")
 
 
 def add(desk: FieldDesk, ticket_id: UUID, key: str | None, *, by: str = "tech", **said: Any) -> dict[str, Any]:

@@ -363,6 +363,19 @@ def test_work_that_waits_for_its_check_leaves_room_for_other_work(desk: FieldDes
     assert tech.open_tickets == frozenset()
 
 
+def test_visits_that_are_done_count_among_those_of_the_day(desk: FieldDesk) -> None:
+    set_technician(desk, most_visits=1)
+    done, ticket_id = scheduled(desk), scheduled(desk, TOMORROW + 3 * HOUR)
+    desk.change(
+        "UPDATE visits SET technician_id = :tech, state = 'done', ended_at = now() WHERE ticket_id = :id",
+        tech=who(desk, "tech"),
+        id=done,
+    )
+    assert refused(desk, ticket_id) == "TECH_UNAVAILABLE"
+    set_technician(desk, most_visits=2)
+    assert send(desk, ticket_id).status == 200
+
+
 def test_a_technician_is_known_by_earlier_visits_and_checks(desk: FieldDesk) -> None:
     tech = who(desk, "tech")
     earlier = scheduled(desk, TOMORROW - timedelta(days=9), asset_id=desk.asset_id)

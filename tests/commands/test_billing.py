@@ -22,6 +22,7 @@ from pipeline.command import Refused
 from pipeline.commands.approvals import DECIDE, Decision
 from pipeline.commands.billing import GENERATE_INVOICE, REQUEST_INCREASE
 from pipeline.commands.billing_arguments import IncreaseWish, InvoiceWish
+from pipeline.commands.endings import CANCEL, Ending
 from pipeline.runtime.db import Database
 from tests.commands.billed import invoiced, set_rate, worked
 from tests.commands.field_desk import FieldDesk
@@ -189,6 +190,14 @@ def test_what_is_denied_is_written_off(desk: FieldDesk) -> None:
     desk.run(DECIDE, Decision(approval_id=approval["id"], decision="DENIED"), ticket_id, by="approver")
     assert refused(desk, ticket_id).code == "INVOICE_EXCEEDS_LIMIT"
     assert invoiced(desk, ticket_id, write_off=True).body["invoice"]["total_cents"] == 5_000
+
+
+def test_verified_work_that_waits_for_a_higher_limit_is_not_cancelled(desk: FieldDesk) -> None:
+    set_rate(desk, 8_000, tax_percent=10)
+    ticket_id = worked(desk, limit=8_000)
+    desk.run(REQUEST_INCREASE, IncreaseWish(reason="a second hinge"), ticket_id, by="finance")
+    found = desk.refused(CANCEL, Ending(reason="never mind"), ticket_id)
+    assert (found.code, found.details["from_state"]) == ("INVALID_STATE_TRANSITION", "APPROVAL_REQUIRED")
 
 
 def test_no_more_is_asked_for_than_is_needed(desk: FieldDesk) -> None:

@@ -142,11 +142,18 @@ def test_photos_on_the_way_let_the_work_be_done_and_keep_it_from_being_checked(d
         assert completion_rows.closeout_problem(connection, field_rows.read(connection, ticket_id)) is None
 
 
-def test_a_piece_sent_with_the_promised_hash_keeps_the_promise(desk: FieldDesk) -> None:
+@pytest.mark.parametrize("checksum", ["cd" * 32, "SHA256:" + "CD" * 32])
+@pytest.mark.parametrize("is_early", [False, True])
+def test_a_piece_sent_with_the_promised_hash_keeps_the_promise(desk: FieldDesk, checksum: str, is_early: bool) -> None:
     ticket_id = on_site(desk)
     prove(desk, ticket_id, *DOOR[1:])
-    complete(desk, ticket_id, no_signature_reason="n", manifest=[{"sha256": "cd" * 32, "evidence_key": DOOR[0]}])
-    add(desk, ticket_id, None, uri="s3://bucket/late.jpg", checksum="cd" * 32)
+    if is_early:
+        add(desk, ticket_id, None, uri="s3://bucket/early.jpg", checksum=checksum)
+    manifest = [{"sha256": "cd" * 32, "evidence_key": DOOR[0]}]
+    body = complete(desk, ticket_id, no_signature_reason="n", manifest=manifest).body
+    assert body["evidence_outstanding"] == int(not is_early)
+    if not is_early:
+        add(desk, ticket_id, None, uri="s3://bucket/late.jpg", checksum=checksum)
     assert desk.run(closing.VERIFY, check(), ticket_id, by="qa").body["evidence_outstanding"] == 0
 
 

@@ -14,7 +14,6 @@ from models.lifecycle import (
     AUTOMATIC_DISPATCH,
     AUTOMATIC_TRIAGE,
     BEGINNINGS,
-    FINAL,
     HOLD_LAPSED,
     MOVES,
     STAYS,
@@ -28,6 +27,8 @@ from pipeline.table import COMMANDS
 from tests import factories
 from tests.commands.desks import principal
 
+#: Nothing leads out of it.
+FINAL = {DispatchState.CLOSED}
 #: What the system does by itself is no command of anybody.
 _AUTOMATIC = {AUTOMATIC_TRIAGE, AUTOMATIC_DISPATCH, HOLD_LAPSED}
 #: Done within another command, whose key they stand under.

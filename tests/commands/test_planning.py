@@ -215,6 +215,8 @@ def test_a_wish_that_makes_no_sense_is_refused_in_words(desk: FieldDesk) -> None
     for said, code in (
         ({"day": DAY - timedelta(days=5)}, "DAY_NOT_PLANNABLE"),
         ({"day": DAY + timedelta(days=400)}, "DAY_NOT_PLANNABLE"),
+        ({"day": date.max}, "DAY_NOT_PLANNABLE"),
+        ({"day": date.min}, "DAY_NOT_PLANNABLE"),
         ({"ticket_ids": [nobody]}, "TICKET_NOT_FOUND"),
         ({"ticket_ids": [desk.at("TRIAGED")]}, "TICKETS_NOT_PLANNABLE"),
         ({"technician_ids": [nobody]}, "TECHNICIAN_NOT_FOUND"),

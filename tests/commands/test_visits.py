@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from models.enums import QaResult
 from pipeline.commands import closing, evidence, visits
-from pipeline.commands.visits import CheckIn, GivenReason, Nothing
+from pipeline.commands.field_arguments import GivenReason
+from pipeline.commands.visits import CheckIn, Nothing
 from pipeline.runtime.db import Database
 from tests.commands.field_desk import FieldDesk
 from tests.commands.site_steps import check, check_in, now

@@ -56,6 +56,12 @@ def test_an_invitation_is_to_the_byte_what_stands_here() -> None:
     assert write(MEETING).encode() == _GOLDEN.replace("\n", "\r\n").encode()
 
 
+def test_a_control_character_in_a_name_breaks_no_line() -> None:
+    event = event_of(write(replace(MEETING, company="Acme\x0b\x00Ltd\r\nX:1", location="1 Main\x85Street")))
+    assert str(event["ORGANIZER"].params["CN"]) == "Acme Ltd X:1"
+    assert str(event["LOCATION"]) == "1 Main Street"
+
+
 def test_a_cancellation_names_the_same_visit_and_says_so() -> None:
     text = write(replace(MEETING, method=Method.CANCEL, sequence=3))
     assert "METHOD:CANCEL\r\n" in text

@@ -45,6 +45,7 @@ def test_the_greedy_plan_holds_and_is_always_the_same(day: Problem) -> None:
     assert greedy(day) == found
 
 
+@settings(deadline=None)
 @given(day_problems())
 def test_what_days_count_while_they_are_made_is_what_the_plan_costs(day: Problem) -> None:
     board, found = Board(day), greedy(day)

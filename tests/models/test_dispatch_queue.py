@@ -156,6 +156,12 @@ def test_nothing_of_another_organization_is_queued(queue: Queue) -> None:
 def test_standings_count_what_is_queued(queue: Queue) -> None:
     with queue.db.begin() as connection:
         counts = dispatch_queue.standings(connection)
-        queued = connection.execute(text("SELECT count(*) FROM dispatches WHERE queue_due_at IS NOT NULL")).scalar_one()
+        waiting = "SELECT count(*) FROM dispatches WHERE queue_due_at IS NOT NULL AND arrived_at IS NULL"
+        queued = connection.execute(text(waiting)).scalar_one()
+        first = "ticket_id = (SELECT ticket_id FROM dispatches WHERE queue_due_at IS NOT NULL LIMIT 1)"
+        connection.execute(text(f"UPDATE dispatches SET arrived_at = now() WHERE {first}"))
+        arrived = dispatch_queue.standings(connection)
+        connection.rollback()
     assert set(counts) == {"breach", "warning", "healthy"}
     assert sum(counts.values()) == queued
+    assert sum(arrived.values()) == queued - 1

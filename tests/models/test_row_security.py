@@ -170,3 +170,22 @@ def test_a_request_changes_the_permissions_of_its_own_roles_alone(db: Database) 
         assert connection.execute(take, {"role": built_in}).rowcount == 0
         assert connection.execute(take, {"role": own}).rowcount == 1
         assert connection.execute(text("SELECT count(*) FROM role_permissions")).scalar_one() > 100
+
+
+def test_a_request_reads_the_templates_that_all_have_and_changes_its_own_alone(db: Database) -> None:
+    with db.begin() as connection:
+        ours = factories.organization(connection)
+        row_security.bind(connection, ours)
+        built_in = connection.execute(text("SELECT count(*) FROM incident_templates")).scalar_one()
+        assert built_in > 0
+        change = text("UPDATE incident_templates SET evidence_keys = '{nothing}'")
+        assert connection.execute(change).rowcount == 0
+        assert connection.execute(text("DELETE FROM incident_templates")).rowcount == 0
+        add = text("""
+            INSERT INTO incident_templates (org_id, incident_type, name, evidence_keys, checklist_keys)
+            VALUES (:org, 'OF_ALL', 'Of all', '{a}', '{b}')
+        """)
+        with pytest.raises(ProgrammingError, match="row-level security"), connection.begin_nested():
+            connection.execute(add, {"org": None})
+        connection.execute(add, {"org": ours})
+        assert connection.execute(change).rowcount == 1

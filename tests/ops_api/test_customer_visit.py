@@ -225,10 +225,13 @@ def test_a_customer_moves_the_visit_to_a_free_time_and_finds_it_in_the_file_for_
     before = found.get("/invitation.ics")
     assert before.headers["content-type"] == "text/calendar; charset=utf-8"
     page = found.page()
-    window = page.windows("/move")[-1]
+    old = event_of(before.content)
+    others = [
+        one for one in page.windows("/move") if datetime.fromisoformat(one.partition("/")[0]) != old["DTSTART"].dt
+    ]
+    window = others[-1]
     assert found.send("move", window).status_code == 303
     event = event_of(found.get("/invitation.ics").content)
-    old = event_of(before.content)
     assert event["DTSTART"].dt == datetime.fromisoformat(window.partition("/")[0])
     assert (str(event["UID"]), int(event["SEQUENCE"]), int(old["SEQUENCE"])) == (str(old["UID"]), 1, 0)
     told = "SELECT count(*) FROM jobs j JOIN visits v ON j.key LIKE v.id || '%' WHERE v.ticket_id = :id"

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from ops_api.limits import Limits
+from pipeline.runtime import uploads
 from tests.adapters.pictures import CAMERA, HTML, photo
 from tests.commands.field_desk import FieldDesk
 from tests.commands.site_work import on_site
@@ -118,6 +119,15 @@ def _refused_in_many_ways(site: Site, evidence_id: str) -> None:
     assert (nowhere.status_code, code(nowhere)) == (404, "TICKET_NOT_FOUND")
     assert site.tech.get(site.path(f"/{uuid4()}/content")).status_code == 404
     assert len(site.tech.get(site.path()).json()["evidence"]) == 1
+    # Known to be refused only when it is stored: what is left of it is erased, as nobody else would.
+    others = site.person("other_tech").post(site.path("/uploads"), content=photo(size=(32, 32)), headers=JPEG)
+    assert (others.status_code, code(others)) == (403, "NOT_ASSIGNED")
+    site.desk.change("UPDATE blobs SET created_at = now() - interval '25 hours'")
+    with site.api.db.begin() as connection:
+        uploads.let_go(connection)
+    left = "SELECT count(*) FILTER (WHERE erased_at IS NULL), count(*) FROM blobs WHERE kind = 'evidence'"
+    assert site.desk.rows(left) == [(2, 4)]
+    assert site.desk.rows("SELECT count(*) FROM jobs WHERE stage = 'forget' AND org_id = :org") == [(1,)]
 
 
 def test_a_link_is_good_for_one_file_without_a_session_and_for_its_person_alone(site: Site) -> None:

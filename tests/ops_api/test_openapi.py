@@ -29,7 +29,8 @@ def test_every_operation_says_what_it_answers_and_how_it_refuses(described: dict
         # A download is the bytes, or says where they are; a form of the customer's leads back to its page; an upload
         # may be there already.
         success = min(operation["responses"])
-        assert [status for status in operation["responses"] if success < status < "400"] in ([], ["201"], ["303"], ["307"])
+        others = [status for status in operation["responses"] if success < status < "400"]
+        assert others in ([], ["201"], ["303"], ["307"]), row.path
         assert ("content" in operation["responses"][success]) is (success not in {"204", "302", "303", "307"}), row.path
         refusals = {status for status in operation["responses"] if status >= "400"}
         invalid = str(shape_of(row.method, row.path).status(422))
@@ -49,3 +50,9 @@ def test_it_tells_who_may_call_what(described: dict[str, Any]) -> None:
         assert operation.get("x-permission") == row.permission, row.path
         names = {parameter["name"] for parameter in operation.get("parameters", ())}
         assert ("x-csrf-token" in names) is row.needs_csrf, row.path
+
+
+def test_every_shape_has_a_name_of_its_own_and_every_operation_a_sentence(described: dict[str, Any]) -> None:
+    assert [name for name in described["components"]["schemas"] if "__" in name] == []
+    said = [operation["summary"] for methods in described["paths"].values() for operation in methods.values()]
+    assert [one for one in said if " " not in one or one.endswith(".")] == []

@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 
-from ops_api import password_door
+from ops_api import password_door, waiting_room
 from ops_api.limits import Limits
 from pipeline.adapters.clock import SystemClock
 from pipeline.runtime import access_tokens, resetting
@@ -285,7 +285,7 @@ def test_no_secret_is_kept_or_said(api: Api) -> None:
 
 
 def test_nobody_waits_in_a_queue_without_an_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(password_door, "_MOST_WAITING", 0)
+    monkeypatch.setattr(waiting_room, "_MOST_WAITING", 0)
     answer = log_in(api.client(), "ann@example.org")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert answer.json()["error"]["code"] == "unavailable"

@@ -408,8 +408,15 @@ def _person(world: World, email: str, *, is_active: bool) -> UUID:
 
 def test_a_former_colleague_is_forgotten_with_their_address(world: World) -> None:
     person = _person(world, CUSTOMER, is_active=False)
+    for table, columns in (("technicians", "home_lat, home_lon"), ("certificates", "name, valid_until")):
+        values = "48.1, 11.6" if table == "technicians" else "'Gas', NULL"
+        world.rows(
+            f"INSERT INTO {table} (org_id, person_id, {columns}) VALUES (:org, :id, {values})",
+            org=world.org_id, id=person,
+        )  # fmt: skip
     _erase(world)
     assert _places(world) == set()
+    assert world.value("SELECT (SELECT count(*) FROM technicians) + (SELECT count(*) FROM certificates)") == 0
     (row,) = world.rows(
         "SELECT email, phone, password_hash, is_active, erased_at FROM people WHERE id = :id", id=person
     )

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from pipeline.runtime import regrouping, stitching
+from pipeline.runtime.ticket_locks import lock_tickets
 from pipeline.stages import routing, triage
 from tests import factories
 from tests.factories import mail
@@ -34,7 +35,7 @@ def while_merging(world: World, winner: UUID, loser: UUID, act: Callable[[], Non
     thread = threading.Thread(target=run)
     with world.db.begin() as connection:
         stitching.lock(connection, world.org_id)
-        regrouping.lock_tickets(connection, [winner, loser])
+        lock_tickets(connection, [winner, loser])
         regrouping.merge(connection, world.org_id, winner, [loser], reason="the test")
         thread.start()
         until(lambda: world.value(_WAITING) > 0, "somebody to wait")
