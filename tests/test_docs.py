@@ -107,3 +107,9 @@ def test_every_runbook_is_listed_and_says_what_it_means_how_to_look_and_what_to_
     for page in sorted(pages):
         heads = [line[3:] for line in read(f"docs/runbooks/{page}").splitlines() if line.startswith("## ")]
         assert heads == ["Means", "Look", "Do"], page
+
+
+def test_decisions_are_numbered_without_gaps_and_their_titles_say_the_number() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    assert [page.name for page in pages if not page.read_text("utf-8").startswith(f"# {int(page.name[:4])}. ")] == []

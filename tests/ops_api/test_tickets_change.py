@@ -15,8 +15,8 @@ from models.enums import Reach
 from ops_api.access_rows import ROWS
 from ops_api.requests import Exchange
 from pipeline.command import Command
-from pipeline.commands import planning
 from pipeline.commands import desk as commands
+from pipeline.commands import planning
 from pipeline.table import COMMANDS
 from tests import factories
 from tests.ops_api import people
