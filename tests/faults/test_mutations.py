@@ -33,7 +33,9 @@ def test_a_product_broken_on_purpose_turns_its_tests_red(name: str) -> None:
         assert not re.search(r"\d+ error", said), said
 
 
+@pytest.mark.soak
 def test_the_same_tests_are_green_when_nothing_is_broken() -> None:
+    """Here in one process, as the broken ones ran; every run of the suite has the same tests among its own."""
     _all_green(_QUICK)
 
 
