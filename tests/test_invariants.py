@@ -36,11 +36,13 @@ _OUTBOUND = """
       SELECT org_id, mailbox_id, id, (SELECT min(id) FROM messages), 'reply', 'ann@example.org', 'bo' FROM identity
 """
 
+#: A row so many after the newest of a trail, behind something that is, or is not, its hash.
 _ROW = """
     INSERT INTO audit_events (org_id, number, at, actor_kind, actor_id, action, outcome, previous, hash)
-    SELECT id, {number}, now(), 'HUMAN', 'ann', 'a.b', 'done', decode(repeat('{previous}', 32), 'hex'), ''
-      FROM organizations LIMIT 1
+    SELECT id, coalesce(h.number, 0) + {step}, now(), 'HUMAN', 'ann', 'a.b', 'done', {previous}, ''
+      FROM organizations LEFT JOIN audit_heads h ON h.org_id = id LIMIT 1
 """
+_HASH = "coalesce(h.hash, decode(repeat('00', 32), 'hex'))"
 
 #: What is done to rows that are well, and the rule that must say so.
 _BREAKAGES = {
@@ -59,8 +61,8 @@ _BREAKAGES = {
     _LETTER.format(said="'said'", resolved=_OPEN): "I10: a letter's subject is gone",
     _LETTER.format(said="'said'", resolved=_REPLAYED): "I11: a letter's history",
     _LETTER.format(said="'said'", resolved="'discarded', now(), '', ''"): "I11: a letter was resolved by nobody",
-    _ROW.format(number=2, previous="01"): "I11: an audit trail's row",
-    _ROW.format(number=1, previous="00"): "I11: an audit trail's head",
+    _ROW.format(step=2, previous="decode(repeat('01', 32), 'hex')"): "I11: an audit trail's row",
+    _ROW.format(step=1, previous=_HASH): "I11: an audit trail's head",
     "UPDATE mailboxes SET org_id = (SELECT id FROM organizations WHERE name = 'other')": "I12: a row of occurrences",
     "UPDATE messages SET org_id = (SELECT id FROM organizations WHERE name = 'other')": "I12: a row of ticket_messages",
     f"UPDATE tickets SET org_id = (SELECT id FROM organizations WHERE name = 'other') WHERE id = {_A_TICKET}": (

@@ -76,6 +76,14 @@ def _router() -> APIRouter:
     return router
 
 
+def _included() -> APIRouter:
+    """Return the app's routes with ours."""
+    found = APIRouter()
+    found.routes.extend(composition._INCLUDED.routes)
+    found.include_router(_router())
+    return found
+
+
 @contextmanager
 def _api(url: str, blobs: Path, **limits: Any) -> Iterator[Api]:
     """Serve the app with routes that take files."""
@@ -83,7 +91,7 @@ def _api(url: str, blobs: Path, **limits: Any) -> Iterator[Api]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guard, "TABLE", table)
         patch.setattr(composition, "TABLE", table)
-        patch.setattr(composition, "_ROUTERS", (*composition._ROUTERS, _router()))
+        patch.setattr(composition, "_INCLUDED", _included())
         patch.setattr(tempfile, "tempdir", str(blobs))
         settings = settings_for(url, blob_url=f"file://{blobs}/blobs")
         with serving(settings, limits=Limits(write_per_minute=_MANY, **limits)) as running:
