@@ -9,23 +9,21 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import Connection
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from models.enums import BlobKind
 from models.permissions import Permission
 from models.queries import evidence as queries
 from models.queries.ticket_detail import Attachment
-from ops_api import field_tickets
+from ops_api import field_tickets, file_links
 from ops_api.answers import Refusal
 from ops_api.dependencies import Provided, Services, SignedIn, TicketName
-from ops_api.downloads import LASTS, SAFE_HEADERS, Link, headers_of
+from ops_api.downloads import LASTS, headers_of
 from ops_api.evidence_answers import as_file
+from ops_api.file_links import Given, LinkAnswer
 from ops_api.guard import GuardedRoute
 from ops_api.raws import READS
-from ops_api.routes.raw import Download, chunks
-from ops_api.routes.ticket_downloads import Given, LinkAnswer
-from pipeline.core.principals import Principal, Way
-from pipeline.runtime import identity
+from pipeline.core.principals import Principal
 
 router = APIRouter(route_class=GuardedRoute, tags=["evidence"])
 
@@ -63,23 +61,13 @@ def signed(
     evidence_id: UUID,
     token: Annotated[str, Query(min_length=1, max_length=2048)],
     request: Request,
-    services: Provided,
 ) -> Attachment:
     """Return the file that a link is for, as long as its person may still read the ticket's evidence; 403 otherwise."""
-    link = services.links.read(token)
-    asking: Principal | None = request.state.principal
-    path = _path(ticket_id, evidence_id)
-    if link is None or link.path != path or (asking is not None and asking.person_id != link.person_id):
-        raise _not_good()
-    with services.db.begin() as connection:
-        services.barrier.bind(connection, link.org_id)
-        person = identity.by_person(connection, link.org_id, link.person_id, Way.SESSION)
-        if person is None or not person.may(Permission.READ_EVIDENCE):
-            raise _not_good()
-        _, found = _find(connection, person, str(ticket_id), evidence_id)
-    if not link.fits(path, found):
-        raise _not_good()
-    return found
+
+    def find(connection: Connection, person: Principal) -> Attachment:
+        return _find(connection, person, str(ticket_id), evidence_id)[1]
+
+    return file_links.read(request, token, _path(ticket_id, evidence_id), Permission.READ_EVIDENCE, find)
 
 
 def signed_content(found: Annotated[Attachment, Depends(signed)], services: Provided) -> Iterator[Given]:
@@ -97,7 +85,7 @@ _turn = partial(Depends, scope="request", max_concurrency=READS)
 )
 async def content(ready: Annotated[Given, _turn(given)]) -> Response:
     """Return a piece of evidence as a file to keep."""
-    return _answer(ready)
+    return file_links.answer(ready)
 
 
 @router.get(
@@ -107,20 +95,15 @@ async def content(ready: Annotated[Given, _turn(given)]) -> Response:
 )
 async def thumbnail(ready: Annotated[Given, _turn(given_small)]) -> Response:
     """Return the small picture of a piece of evidence, a JPEG."""
-    return _answer(ready)
+    return file_links.answer(ready)
 
 
 @router.get("/tickets/{ticket_id}/evidence/{evidence_id}/link")
 def make_link(ticket_id: TicketName, evidence_id: UUID, session: SignedIn, services: Provided) -> LinkAnswer:
     """Return an address for this file that is good for five minutes, to hand to a program without a session."""
-    if session.person_id is None:
-        raise Refusal(403, "a link is a person's; this token is nobody's that we know", code="FORBIDDEN")
     with services.begin(session) as connection:
         true_id, found = _find(connection, session, ticket_id, evidence_id)
-    path = _path(true_id, evidence_id)
-    until = (found.asked_at + LASTS).replace(microsecond=0)
-    token = services.links.make(Link(path, session.org_id, session.person_id, found.sha256, until))
-    return LinkAnswer(url=f"{path}?token={token}", expires_at=until)
+    return file_links.make(services, session, _path(true_id, evidence_id), found)
 
 
 @router.get(
@@ -130,7 +113,7 @@ def make_link(ticket_id: TicketName, evidence_id: UUID, session: SignedIn, servi
 )
 async def content_by_link(ready: Annotated[Given, _turn(signed_content)]) -> Response:
     """Return the file that a link is for; no session is needed."""
-    return _answer(ready)
+    return file_links.answer(ready)
 
 
 def _find(
@@ -151,14 +134,3 @@ def _given(found: Attachment, services: Services) -> Given:
 
 def _path(ticket_id: UUID, evidence_id: UUID) -> str:
     return f"/tickets/{ticket_id}/evidence/{evidence_id}/signed/content"
-
-
-def _not_good() -> Refusal:
-    return Refusal(403, "this link is not good, or not any more; ask for a new one", code="LINK_NOT_GOOD")
-
-
-def _answer(ready: Given) -> Response:
-    if ready.url is not None:
-        return RedirectResponse(ready.url, status_code=307, headers=SAFE_HEADERS)
-    headers = SAFE_HEADERS | headers_of(ready.found) | {"Content-Length": str(len(ready.content))}
-    return Download(chunks(ready.content), headers=headers)

@@ -26,7 +26,10 @@ _OVERLAP = "ex_visits_overlap"
 
 _COLUMNS = "id, org_id, ticket_id, number, technician_id, starts_at, ends_at, state, sequence, is_overlap_allowed"
 #: Short of rows to lock: somebody without a row in `technicians` is one, too.
-_CALENDAR = text("SELECT pg_advisory_xact_lock(hashtext('calendar'), hashtext(CAST(:person AS text)))")
+_CALENDARS = text("""
+    SELECT pg_advisory_xact_lock(hashtext('calendar'), hashtext(CAST(person AS text)))
+      FROM unnest(CAST(:people AS uuid[])) AS p(person)
+""")
 _CURRENT = text(f"""
     SELECT {_COLUMNS} FROM visits WHERE ticket_id = :ticket AND state IN ('booked', 'under_way')
      ORDER BY number DESC LIMIT 1
@@ -74,8 +77,7 @@ class Visit:
 
 def lock_calendars(connection: Connection, person_ids: Iterable[UUID]) -> None:
     """Let nobody else book for these technicians until the transaction ends; in the order of their ids."""
-    for person_id in sorted(set(person_ids)):  # few: who is booked in one transaction, in one order for all
-        connection.execute(_CALENDAR, {"person": person_id})
+    connection.execute(_CALENDARS, {"people": sorted(set(person_ids))})
 
 
 def current(connection: Connection, ticket_id: UUID) -> Visit | None:
