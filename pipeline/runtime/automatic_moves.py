@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -31,6 +32,8 @@ class Moved:
     before: str
     after: str
     trace_id: str | None
+    #: For the audit trail, beside both states.
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def record(connection: Connection, moved: Sequence[Moved], command: str) -> None:
@@ -68,5 +71,5 @@ def _entry(one: Moved, command: str) -> Entry:
         target_kind="ticket",
         target_id=str(one.ticket_id),
         trace_id=one.trace_id,
-        details={"from_state": one.before, "to_state": one.after},
+        details={"from_state": one.before, "to_state": one.after, **one.details},
     )

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import orjson
 from sqlalchemy import Connection, text
 
-from models.enums import ActorKind, DispatchState, HoldState, TransitionKind
+from models.enums import DispatchState, HoldState
 from models.lifecycle import HOLD_LAPSED
-from pipeline.runtime import auditing, schedule_rows, visit_rows
-from pipeline.runtime.auditing import Entry
+from pipeline.runtime import automatic_moves, schedule_rows, visit_rows
+from pipeline.runtime.automatic_moves import Moved
 from pipeline.runtime.db import copy_rows
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.schedule_rows import Lapsing
@@ -35,7 +33,6 @@ _CLEAR = text("""
      WHERE ticket_id = ANY(CAST(:tickets AS uuid[]))
 """)
 _EVENTS = ("org_id", "ticket_id", "kind", "actor", "data", "trace_id")
-_TRANSITIONS = ("org_id", "ticket_id", "kind", "from_state", "to_state", "command", "audit_number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,9 @@ def _end(connection: Connection, over: Sequence[Lapsing]) -> dict[UUID, Visit]:
     connection.execute(_MOVE, {"tickets": tickets, "state": _AFTER.value})
     connection.execute(_CLEAR, {"tickets": tickets})
     copy_rows(connection, "events", _EVENTS, [_event(one, off) for one in over])
-    _record(connection, over, off)
+    after = _AFTER.value
+    moved = [Moved(one.org_id, one.ticket_id, one.state.value, after, one.trace_id, _details(one, off)) for one in over]
+    automatic_moves.record(connection, moved, HOLD_LAPSED)
     return off
 
 
@@ -83,30 +82,3 @@ def _details(one: Lapsing, off: dict[UUID, Visit]) -> dict[str, Any]:
         "ends_at": one.hold.window.ends_at,
         "visit_id": visit.visit_id if visit else None,
     }
-
-
-def _record(connection: Connection, over: Sequence[Lapsing], off: dict[UUID, Visit]) -> None:
-    """Append audit rows and transitions, organization by organization: their trails are locked in one order."""
-    rows: list[tuple[Any, ...]] = []
-    by_org = sorted(over, key=attrgetter("org_id", "ticket_id"))
-    for org_id, some in groupby(by_org, key=attrgetter("org_id")):
-        lapsed = list(some)
-        numbers = auditing.append_all(connection, org_id, [_entry(one, off) for one in lapsed])
-        rows += [
-            (org_id, one.ticket_id, TransitionKind.DISPATCH.value, one.state.value, _AFTER.value, HOLD_LAPSED, number)
-            for one, number in zip(lapsed, numbers, strict=True)
-        ]
-    copy_rows(connection, "transitions", _TRANSITIONS, rows)
-
-
-def _entry(one: Lapsing, off: dict[UUID, Visit]) -> Entry:
-    return Entry(
-        org_id=one.org_id,
-        action=HOLD_LAPSED,
-        actor_id=_BY,
-        actor_kind=ActorKind.SYSTEM,
-        target_kind="ticket",
-        target_id=str(one.ticket_id),
-        trace_id=one.trace_id,
-        details=_details(one, off),
-    )
