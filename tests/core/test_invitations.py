@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.field_work import Window
 from pipeline.core.invitations import MOST_A_DAY, Addressee, Meeting, Method, body, subject, when, why_not
+from pipeline.core.text import one_line
 from pipeline.runtime.invitations import write
 from tests.calendar_files import event_of
 
@@ -80,8 +81,9 @@ _text = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=120)
 
 
 @settings(max_examples=50, deadline=None)
+@example(company=" Acme\u2028 Ltd ", location="\u2003", hours=1, sequence=0)
 @given(company=_text, location=_text, hours=st.integers(1, 24), sequence=st.integers(0, 1000))
-def test_whatever_names_hold_is_read_back_as_it_was_and_ends_no_line(
+def test_whatever_names_hold_is_read_back_as_one_line_and_ends_no_other(
     company: str, location: str, hours: int, sequence: int
 ) -> None:
     window = Window(_START, _START + timedelta(hours=hours))
@@ -90,8 +92,8 @@ def test_whatever_names_hold_is_read_back_as_it_was_and_ends_no_line(
     assert all(len(line) <= 75 for line in raw.split(b"\r\n"))
     assert b"\n" not in raw.replace(b"\r\n", b"")
     event = event_of(raw)
-    assert str(event["SUMMARY"]) == meeting.summary
-    assert str(event.get("LOCATION", "")) == location
+    assert str(event["SUMMARY"]) == f"Visit by {one_line(company)} (tkt-abcdefgh)"
+    assert str(event.get("LOCATION", "")) == one_line(location)
     assert (event["DTSTART"].dt, event["DTEND"].dt) == (window.starts_at, window.ends_at)
     assert (int(event["SEQUENCE"]), str(event["UID"])) == (sequence, meeting.uid)
     assert event.errors == []

@@ -10,6 +10,7 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
@@ -68,6 +69,17 @@ class Forked(WorkerProcesses):
         """End a child by SIGKILL, at once, and what it started."""
         child.send_signal(signal.SIGKILL)
         super().kill(child)
+
+    def stacks(self) -> str:
+        """Return what every thread of every child that runs is doing, newest call first."""
+        found = []
+        for number, child in enumerate(self._children):
+            if child.poll() is None and not self.is_frozen(child):
+                begin = self.log_of(number).stat().st_size
+                child.send_signal(signal.SIGUSR1)
+                time.sleep(1)
+                found.append(f"--- stacks of worker-{number}\n{self.log_of(number).read_text()[begin:]}")
+        return "\n".join(found)
 
     def follow(self, plan: Plan, target: Callable[..., None] = failing_worker.run, *arguments: object) -> Any:
         """Start a process that follows a plan."""

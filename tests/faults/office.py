@@ -26,6 +26,7 @@ from pipeline.runtime.settings import Settings
 from tests import conservation, factories
 from tests.flow.imports import mailbox_letters
 from tests.gmail_server.server import GmailServer
+from tests.passing_time import let_time_pass
 from tests.worker_process import until
 
 ADDRESS = "support@example.org"
@@ -43,14 +44,6 @@ _UNCALM = """
 _LISTED = """
     SELECT sync_cursor IS NOT NULL AND NOT EXISTS (SELECT FROM jobs WHERE stage = 'backfill')
       FROM mailboxes WHERE id = :id
-"""
-#: Who waits for a time need not: what was handed over was long ago, and what waits is due.
-_TIME_PASSES = """
-    WITH aged AS (
-        UPDATE outbound SET handed_over_at = now() - interval '30 minutes' WHERE state IN ('queued', 'sending')
-    ), kept AS (
-        UPDATE blobs SET erased_at = erased_at - interval '1 hour' WHERE erased_at IS NOT NULL
-    ) UPDATE jobs SET run_at = now() WHERE state = 'waiting'
 """
 #: One that is through, so that no stage has it at hand.
 _TICKET = """
@@ -133,7 +126,7 @@ class Office:
         """Let time pass until nothing is left to do."""
 
         def is_over() -> bool:
-            factories.rows(self.db, _TIME_PASSES)
+            let_time_pass(self.db)
             return not self.unseen() and not self.value(_PENDING) and not self.unseen()
 
         until(is_over, "the end of all jobs")

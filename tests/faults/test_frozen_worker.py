@@ -38,7 +38,7 @@ def mail(db: Database, settings: Settings, tmp_path: Path) -> Import:
 def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(mail: Import, workers: Forked, tmp_path: Path) -> None:
     frozen = _freeze(mail, workers, tmp_path, "short_lease")
     workers.start()
-    mail.finish()
+    _finish(mail, workers)
     assert mail.violations() == []
 
     frozen.send_signal(signal.SIGCONT)
@@ -52,13 +52,21 @@ def test_without_the_fence_the_late_twin_does_harm_that_the_checks_see(
 ) -> None:
     frozen = _freeze(mail, workers, tmp_path, "short_lease", "unfenced")
     workers.start()
-    mail.finish()
+    _finish(mail, workers)
     assert mail.violations() == []
 
     frozen.send_signal(signal.SIGCONT)
     until(lambda: mail.states()["fetched"], "mails that were routed to be fetched again")
     mail.finish()
     assert any("unfinished state without a job" in said for said in mail.violations())
+
+
+def _finish(mail: Import, workers: Forked) -> None:
+    """Wait for the worker that is awake; one that hangs shows where."""
+    try:
+        mail.finish()
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{workers.stacks()}") from None
 
 
 def _freeze(mail: Import, workers: Forked, folder: Path, *changes: str) -> Any:

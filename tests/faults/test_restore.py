@@ -34,17 +34,12 @@ from tests.faults.machines import Machine, short_folder
 from tests.flow.gmail_box import ADDRESS, LONG_AGO, GmailBox
 from tests.gmail_server.server import GmailServer
 from tests.gmail_server.state import Message
+from tests.passing_time import let_time_pass
 from tests.worker_process import WorkerProcesses, until, worker_processes
 
 pytestmark = pytest.mark.fault("F-60")
 
 _SEED = 60
-#: Who waits for a time need not: what was handed over was long ago, and what waits is due.
-_TIME_PASSES = text("""
-    WITH aged AS (
-        UPDATE outbound SET handed_over_at = now() - interval '30 minutes' WHERE state IN ('queued', 'sending')
-    ) UPDATE jobs SET run_at = now() WHERE state = 'waiting'
-""")
 _FIRST_ID = 1_000_000_000
 
 
@@ -104,8 +99,7 @@ class Story:
         known = "SELECT count(*) FROM occurrences WHERE state = 'routed'"
 
         def is_done() -> bool:
-            with machine.db.begin() as connection:
-                connection.execute(_TIME_PASSES)
+            let_time_pass(machine.db)
             everything = machine.count(known) == len(self.box.box.ids())
             return everything and not machine.count(open_mail) and not self.box.pending()
 

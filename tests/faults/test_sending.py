@@ -26,6 +26,7 @@ from tests.faults.forked import Forked, forked
 from tests.gmail_server.faults import FaultKind
 from tests.gmail_server.server import GmailServer
 from tests.imap_server import Box, ImapServer, imap_server
+from tests.passing_time import let_time_pass
 from tests.smtp_server import HOST, PASSWORD, Post, smtp_server
 from tests.worker_process import until
 
@@ -34,12 +35,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 ADDRESS = "support@example.org"
 #: Every step of the stage, both ends of the call, and the moment after the commit in which nobody was told.
 DEATHS = (*points([step for step in STAGE_STEPS if step.name.startswith("stage.send.")]), "send.report.before")
-#: Who waits for a time need not: what was handed over was long ago, and what waits is due.
-_TIME_PASSES = """
-    WITH aged AS (
-        UPDATE outbound SET handed_over_at = now() - interval '30 minutes' WHERE state IN ('queued', 'sending')
-    ) UPDATE jobs SET run_at = now() WHERE state = 'waiting'
-"""
 
 
 class Desk:
@@ -81,7 +76,7 @@ class Desk:
         """Let time pass until the fate of every message is known."""
 
         def is_over() -> bool:
-            self._rows(_TIME_PASSES)
+            let_time_pass(self.db)
             return not self.pending()
 
         until(is_over, "the fate of every message")

@@ -42,6 +42,14 @@ _STEPS = text("""
     UNION SELECT 'triage', CAST(s.message_id AS text), s.org_id, CAST(NULL AS uuid) FROM signals s
     UNION SELECT 'dispatch', CAST(w.case_id AS text), w.org_id, NULL FROM work_orders w
 """)
+_LEFT = text("""
+    SELECT stage, state, worker, is_suspect, count(*), CAST(min(lease_until) - now() AS text)
+      FROM jobs WHERE state <> 'dead' GROUP BY 1, 2, 3, 4 ORDER BY 1, 2
+""")
+_SESSIONS = text("""
+    SELECT pid, state, wait_event, CAST(now() - state_change AS text), pg_blocking_pids(pid), left(query, 60)
+      FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+""")
 _HELD = text("""
     SELECT count(*) FROM jobs WHERE state = 'running' AND worker = (
         SELECT number FROM workers WHERE pid = :pid ORDER BY started_at DESC LIMIT 1)
@@ -125,8 +133,11 @@ class Import:
             return Counter({row.state: row.number for row in connection.execute(_STATES)})
 
     def finish(self, seconds: float = 120) -> None:
-        """Wait until nothing is left to do."""
-        until(lambda: not self.pending(), "the end of all jobs", seconds)
+        """Wait until nothing is left to do; whoever waits in vain is told what is left, and what the database does."""
+        try:
+            until(lambda: not self.pending(), "the end of all jobs", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self._left()}") from None
 
     def violations(self, but: Sequence[bytes] = ()) -> list[str]:
         """Return every broken invariant, and each difference to the tickets of the reference, which is `but` mails."""
@@ -168,6 +179,12 @@ class Import:
         with self.db.begin() as connection:
             assert conservation.snapshot(connection) == before
         assert self.violations(but) == []
+
+    def _left(self) -> str:
+        with self.db.begin() as connection:
+            jobs = [tuple(row) for row in connection.execute(_LEFT)]
+            sessions = [tuple(row) for row in connection.execute(_SESSIONS)]
+        return f"left: {jobs}; sessions: {sessions}"
 
     def _box(self, address: str) -> Path:
         box = self._folder / "mail" / address
