@@ -246,6 +246,14 @@ def _reported(message: Message) -> tuple[str, ...]:
     return tuple(found)
 
 
+def facts(connection: Connection) -> dict[str, set[str]]:
+    """Return the facts in each table, row by row: what a snapshot digests, for telling what changed."""
+    return {
+        table: set(connection.execute(text(f"SELECT CAST(ROW({columns}) AS text) FROM {table}")).scalars())
+        for table, columns in _FACTS.items()
+    }
+
+
 def snapshot(connection: Connection) -> dict[str, str]:
     """Return a digest of the facts in each table; equal when nothing of weight changed."""
     return {

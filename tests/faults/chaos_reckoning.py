@@ -68,7 +68,7 @@ def check_replies(db: Database, desks: GmailDesks, people: People) -> list[str]:
 def check_again(db: Database, redis_url: str, rest: Rest, count: int) -> list[str]:
     """I14: empty the broker, ask for the steps of `count` mails once more, and return what that changed."""
     with db.begin() as connection:
-        before = conservation.snapshot(connection)
+        before = conservation.facts(connection)
     with Redis.from_url(redis_url) as client:
         client.flushall()
 
@@ -80,8 +80,13 @@ def check_again(db: Database, redis_url: str, rest: Rest, count: int) -> list[st
     patiently(db, put)
     broken = rest.come()
     with db.begin() as connection:
-        after = conservation.snapshot(connection)
-        broken += [f"I14: doing it again changed {name}" for name in before if before[name] != after[name]]
+        after = conservation.facts(connection)
+        broken += [
+            f"I14: doing it again changed {name}: from {sorted(rows - after[name])[:_SHOWN]}"
+            f" to {sorted(after[name] - rows)[:_SHOWN]}"
+            for name, rows in before.items()
+            if rows != after[name]
+        ]
         return broken + invariants.broken(connection)
 
 

@@ -30,6 +30,13 @@ _UNFINISHED = text("""
          + (SELECT count(*) FROM outbound WHERE state IN ('queued', 'sending'))
          + (SELECT count(*) FROM bulks WHERE finished_at IS NULL)
 """)
+#: What vanished and is not told as deleted yet: the next reading of history does that.
+_HISTORY = text("""
+    SELECT m.sync_cursor, EXISTS (
+               SELECT FROM occurrences o WHERE o.mailbox_id = m.id AND o.vanished_at IS NOT NULL
+                                           AND o.deleted_at IS NULL AND o.absences >= 2) AS is_vanishing
+      FROM mailboxes m WHERE m.id = :id
+""")
 _SEEN = text("SELECT provider_id FROM occurrences WHERE mailbox_id = :id")
 _LISTING = text("SELECT EXISTS (SELECT FROM backfills WHERE mailbox_id = :id AND state = 'running')")
 #: What was handed over long ago is looked up at once; only while nobody can be sending.
@@ -103,6 +110,8 @@ class Rest:
             is_listing = connection.execute(_LISTING, {"id": mailbox_id}).scalar_one()
             if not is_listing and self._unseen(connection, mailbox_id, address):
                 sync.request_backfill(connection, mailbox_id)
+        for address in self._behind(connection):
+            sync.request_history(connection, self._desks.mailbox_ids[address])
 
     def _left(self, connection: Connection) -> list[str]:
         self._desks.note_sent()
@@ -113,7 +122,20 @@ class Rest:
             for mailbox_id, address in self.mailboxes()
             if (found := self._unseen(connection, mailbox_id, address))
         ]
-        return [*jobs, *([f"{rows} listings, comparisons, sends or wishes"] if rows else []), *unseen]
+        behind = [f"changes of {address} are still to be read" for address in self._behind(connection)]
+        return [*jobs, *([f"{rows} listings, comparisons, sends or wishes"] if rows else []), *unseen, *behind]
+
+    def _behind(self, connection: Connection) -> list[str]:
+        """Return the mailboxes of which a change, or the end of a message, is still to be read."""
+        rows = {
+            address: connection.execute(_HISTORY, {"id": mailbox_id}).one()
+            for address, mailbox_id in self._desks.mailbox_ids.items()
+        }
+        return [
+            address
+            for address, row in rows.items()
+            if row.is_vanishing or row.sync_cursor != str(self._desks.boxes[address].history_id)
+        ]
 
     def _unseen(self, connection: Connection, mailbox_id: UUID, address: str) -> set[str]:
         return self.expected(connection, mailbox_id, address) - set(
