@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pipeline.runtime.db import Database
 from pipeline.runtime.secrets import Secrets
@@ -24,6 +25,8 @@ _TICKETS = text("""
     SELECT id, requester_email FROM tickets
      WHERE org_id = :org AND status <> 'merged' AND requester_email LIKE 'ann%' ORDER BY random() LIMIT 5
 """)
+#: Whoever asks too often is told to wait; the limits fill up again within a minute.
+_INSISTING = Retrying(retry=retry_if_result(lambda done: not done), stop=stop_after_delay(120), wait=wait_fixed(0.5))
 #: What a request may be answered with: an answer, a refusal in words, "not now", "too many".
 _FAIR = frozenset({200, 202, 400, 404, 409, 422, 429, 503})
 
@@ -63,14 +66,18 @@ class People:
         """End, then ask again for every reply that was not acknowledged, until each is."""
         self._stop.set()
         self._thread.join(60)
-        for _ in range(100):
-            for wish in [wish for key, wish in self.wishes.items() if key not in self.acknowledged]:
-                self._ask(wish)
-            if len(self.acknowledged) == len(self.wishes):
-                break
+        for wish in self.wishes.values():
+            with suppress(RetryError):
+                _INSISTING(self._ask_again, wish)
         for client in self._clients.values():
             client.close()
         self._db.close()
+
+    def _ask_again(self, wish: Wish) -> bool:
+        """Ask unless it was acknowledged; say whether it is."""
+        if wish.key not in self.acknowledged:
+            self._ask(wish)
+        return wish.key in self.acknowledged
 
     def _go(self) -> None:
         acts = (self._reply, self._reply, self._pause, self._resume, self._resume, self._list, self._replay, self._look)

@@ -39,6 +39,8 @@ from pipeline.runtime.settings import Settings, read_settings
 
 #: A mail with these bytes kills the process that parses it: a worker, and the child that reads apart.
 POISON = b"X-Death: exit"
+#: What such a process ends with; nothing else does.
+POISONED = 86
 LEASE = timedelta(seconds=5)
 #: Leases are renewed at every eighth beat.
 _PULSE = timedelta(milliseconds=200)
@@ -147,7 +149,7 @@ def _obey_poison() -> None:
 
     def parse_or_die(raw: bytes) -> mime.Parsed:
         if POISON in raw:
-            os._exit(1)
+            os._exit(POISONED)
         return parse(raw)
 
     mime.parse = parse_or_die

@@ -78,13 +78,16 @@ class Proxy:
         self._seconds = 0.0
         self._pattern, self._losses, self._then_hang = b"", 0, False
         self._listener: socket.socket | None = None
+        self._has_ended = False
 
     def __enter__(self) -> Proxy:
         self._listen()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._deafen()
+        with self._guard:
+            self._has_ended = True
+            self._deafen()
         self._cut_all()
         self._open.set()
 
@@ -100,7 +103,7 @@ class Proxy:
             self._seconds, self._losses = 0.0, 0
             self._filter(_DETACH_FILTER)
             self._open.set()
-            if self._listener is None:
+            if self._listener is None and not self._has_ended:
                 self._listen()
 
     def blackhole(self) -> None:
