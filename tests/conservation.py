@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -246,10 +247,10 @@ def _reported(message: Message) -> tuple[str, ...]:
     return tuple(found)
 
 
-def facts(connection: Connection) -> dict[str, set[str]]:
+def facts(connection: Connection) -> dict[str, Counter[str]]:
     """Return the facts in each table, row by row: what a snapshot digests, for telling what changed."""
     return {
-        table: set(connection.execute(text(f"SELECT CAST(ROW({columns}) AS text) FROM {table}")).scalars())
+        table: Counter(connection.execute(text(f"SELECT CAST(ROW({columns}) AS text) FROM {table}")).scalars())
         for table, columns in _FACTS.items()
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -35,23 +34,19 @@ _CLEAR = text("""
 _EVENTS = ("org_id", "ticket_id", "kind", "actor", "data", "trace_id")
 
 
-@dataclass(frozen=True, slots=True)
-class Lapsed:
-    """What became of holds: those that are not over yet, and who is to be told that a visit fell away."""
-
-    early: Sequence[Lapsing]
-    invitations: Sequence[Emit]
-
-
-def lapse(connection: Connection, hold_ids: Sequence[UUID]) -> Lapsed:
-    """End those of these holds that are open and over. Locks their tickets, and last their audit trails."""
+def held(connection: Connection, hold_ids: Sequence[UUID]) -> list[Lapsing]:
+    """Lock the tickets of those of these holds that are open; return these as they stand then, over or not."""
     found = schedule_rows.lock_lapsing(connection, hold_ids)
-    held = [one for one in found if one.state is DispatchState.PENDING_CUSTOMER_CONFIRMATION]
-    over = [one for one in held if one.is_over]
-    off = _end(connection, over) if over else {}
+    return [one for one in found if one.state is DispatchState.PENDING_CUSTOMER_CONFIRMATION]
+
+
+def end(connection: Connection, over: Sequence[Lapsing]) -> list[Emit]:
+    """End holds whose tickets are locked; return whom to tell of visits that fell away. Locks audit trails last."""
+    if not over:
+        return []
+    off = _end(connection, over)
     traces = {one.ticket_id: one.trace_id for one in over}
-    told = [visit_rows.invitation(visit, traces[ticket_id]) for ticket_id, visit in off.items()]
-    return Lapsed([one for one in held if not one.is_over], told)
+    return [visit_rows.invitation(visit, traces[ticket_id]) for ticket_id, visit in off.items()]
 
 
 def _end(connection: Connection, over: Sequence[Lapsing]) -> dict[UUID, Visit]:

@@ -26,7 +26,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, Row, text
 
-from models.enums import Lane
+from models.enums import JobState, Lane
 from pipeline.runtime import locks
 from pipeline.runtime.jobs import Emit, Job
 
@@ -53,7 +53,10 @@ _PUT = text("""
                   CAST(:delays AS float8[]), CAST(:held AS bool[]))
         AS t(stage, key, org_id, mailbox_id, lane, place, trace_id, args, delay, is_held)
      ORDER BY stage, key
-        ON CONFLICT (stage, key) DO UPDATE SET is_wanted = true WHERE jobs.state = 'running'
+        ON CONFLICT (stage, key) DO UPDATE
+           SET is_wanted = true,
+               run_at = CASE WHEN jobs.is_wanted THEN least(jobs.run_at, excluded.run_at) ELSE excluded.run_at END
+         WHERE jobs.state = 'running'
     RETURNING stage, lane, state
 """)
 
@@ -62,7 +65,7 @@ _TAKE = f"""
                     company = (SELECT count(*) FROM chosen), lease_until = now() + make_interval(secs => :lease)
       FROM chosen WHERE jobs.id = chosen.id
     RETURNING {", ".join("jobs." + name for name in _JOB_COLUMNS.split(", "))},
-              CAST(extract(epoch FROM now() - jobs.run_at) AS float8) AS waited
+              CAST(greatest(extract(epoch FROM now() - jobs.run_at), 0) AS float8) AS waited
 """  # noqa: S608 - column names from above
 
 _CLAIM = text(f"""
@@ -100,11 +103,14 @@ _HOLD = text("""
 
 _LEAVE = text("DELETE FROM jobs WHERE id = ANY(CAST(:ids AS bigint[])) AND NOT is_wanted")
 
+#: When it is due said whoever asked for it while it ran, a stage that looks again later among them; by the clock, since
+#: they may have begun after this transaction.
 _GO_ON = text("""
-    UPDATE jobs SET state = 'ready', is_wanted = false, lease_until = NULL, worker = NULL, failures = 0, crashes = 0,
-                    is_suspect = false, run_at = now(), last_error = NULL
+    UPDATE jobs SET state = CASE WHEN run_at > clock_timestamp() THEN 'waiting' ELSE 'ready' END,
+                    run_at = greatest(run_at, now()), is_wanted = false, lease_until = NULL, worker = NULL,
+                    failures = 0, crashes = 0, is_suspect = false, last_error = NULL
      WHERE id = ANY(CAST(:ids AS bigint[])) AND is_wanted
-    RETURNING stage, lane
+    RETURNING stage, lane, state
 """)
 
 _POSTPONE = text("""
@@ -241,8 +247,8 @@ def _jobs(rows: Iterable[Row[Any]]) -> list[Job]:
 def put(connection: Connection, emits: Sequence[Emit]) -> set[Line]:
     """Enqueue in the caller's transaction; return the lines that now have ready rows.
 
-    An equal (stage, key) that waits or stands ready already is enough; one that runs is asked to go on afterwards; a
-    dead one stays dead until a person replays it.
+    An equal (stage, key) that waits or stands ready already is enough; one that runs is asked to go on afterwards,
+    at the earliest time that was asked for; a dead one stays dead until a person replays it.
     """
     if not emits:
         return set()
@@ -294,13 +300,14 @@ def hold(connection: Connection, jobs: Sequence[Job], worker: int) -> set[int]:
 
 
 def settle(connection: Connection, job_ids: Sequence[int]) -> set[Line]:
-    """Let finished rows leave; one that was asked for again while it ran becomes ready instead."""
+    """Let finished rows leave; one that was asked for again while it ran becomes ready, or waits for its time."""
     if not job_ids:
         return set()
     left = connection.execute(_LEAVE, {"ids": list(job_ids)}).rowcount
     if left == len(job_ids):
         return set()
-    return _lines(connection.execute(_GO_ON, {"ids": list(job_ids)}))
+    rows = connection.execute(_GO_ON, {"ids": list(job_ids)})
+    return _lines(row for row in rows if row.state == JobState.READY)
 
 
 def postpone(connection: Connection, delays: Sequence[Delay]) -> None:

@@ -15,28 +15,24 @@ from sqlalchemy import Connection
 from pipeline.ports import Ports
 from pipeline.runtime import lapsing
 from pipeline.runtime.jobs import Emit, Job
-from pipeline.stage import Stage, Work
+from pipeline.runtime.schedule_rows import Lapsing
+from pipeline.stage import Again, Stage, Work
 
 
-def load(_: Connection, jobs: Sequence[Job]) -> Mapping[int, UUID]:
-    """Return the holds that the keys name."""
-    return {job.job_id: UUID(job.key) for job in jobs}
+def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Lapsing]:
+    """Lock the tickets of the holds that are open; return these."""
+    found = {str(one.hold.hold_id): one for one in lapsing.held(connection, [UUID(job.key) for job in jobs])}
+    return {job.job_id: found[job.key] for job in jobs if job.key in found}
 
 
-def work(items: Sequence[UUID], _: Ports) -> Sequence[UUID]:
-    """Pass on: how a hold stands is seen once its ticket is locked."""
-    return items
+def work(items: Sequence[Lapsing], _: Ports) -> Sequence[Lapsing | Again]:
+    """Let a hold that is looked at too early wait."""
+    return [one if one.is_over else Again(timedelta(seconds=one.left_seconds), "not over yet") for one in items]
 
 
-def save(connection: Connection, works: Sequence[Work[UUID, UUID]]) -> Sequence[Emit]:
-    """End what is over; what is not, such as one looked at too early, comes again when it is."""
-    jobs = {done.item: done.job for done in works}
-    found = lapsing.lapse(connection, list(jobs))
-    early = [
-        jobs[one.hold.hold_id].then(STAGE.name, str(one.hold.hold_id)).after(timedelta(seconds=one.left_seconds))
-        for one in found.early
-    ]
-    return [*early, *found.invitations]
+def save(connection: Connection, works: Sequence[Work[Lapsing, Lapsing]]) -> Sequence[Emit]:
+    """End what is over; return who is to be told that a visit fell away."""
+    return lapsing.end(connection, [done.result for done in works])
 
 
 STAGE = Stage(
@@ -45,5 +41,5 @@ STAGE = Stage(
     load=load,
     work=work,
     save=save,
-    emits=("lapse", "invite"),
+    emits=("invite",),
 )

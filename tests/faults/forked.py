@@ -10,7 +10,6 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
@@ -22,7 +21,7 @@ from deploy.local import processes
 from pipeline.runtime.settings import Settings
 from tests.faults import failing_worker
 from tests.faults.failpoints import Plan
-from tests.worker_process import WorkerProcesses
+from tests.worker_process import WorkerProcesses, until
 
 _PRELOADED = ["tests.faults.preloaded"]
 
@@ -75,10 +74,7 @@ class Forked(WorkerProcesses):
         found = []
         for number, child in enumerate(self._children):
             if child.poll() is None and not self.is_frozen(child):
-                begin = self.log_of(number).stat().st_size
-                child.send_signal(signal.SIGUSR1)
-                time.sleep(1)
-                found.append(f"--- stacks of worker-{number}\n{self.log_of(number).read_text()[begin:]}")
+                found.append(f"--- stacks of worker-{number}\n{_stacks(child, self.log_of(number))}")
         return "\n".join(found)
 
     def follow(self, plan: Plan, target: Callable[..., None] = failing_worker.run, *arguments: object) -> Any:
@@ -91,6 +87,18 @@ class Forked(WorkerProcesses):
         child: Any = Child(process)
         self._children.append(child)
         return child
+
+
+def _stacks(child: Any, log: Path) -> str:
+    """Ask a child for its stacks; return them when its main thread, which comes last, has told from where it began."""
+    begin = log.stat().st_size
+
+    def said() -> str:
+        return log.read_bytes()[begin:].decode(errors="replace")
+
+    child.send_signal(signal.SIGUSR1)
+    until(lambda: said().endswith(" in <module>\n"), "the stacks of a worker", 10)
+    return said()
 
 
 @contextmanager

@@ -96,6 +96,41 @@ def test_a_job_asked_for_again_while_it_runs_goes_on_after_settling(db: Database
     assert states(db) == {}
 
 
+def test_a_job_asked_for_later_while_it_runs_waits_until_then(db: Database):
+    put(db, "1")
+    with db.begin() as connection:
+        (job,) = claimed(connection)
+        ledger.put(connection, [emit("1").after(timedelta(minutes=9))])
+        assert ledger.settle(connection, [job.job_id]) == set()
+    assert states(db) == {"1": "waiting"}
+    assert 530 < seconds_left(db) < 541
+
+
+def test_of_several_who_ask_for_a_job_that_runs_the_earliest_decides(db: Database):
+    put(db, "1")
+    jobs = claim(db)
+    for delay in (timedelta(minutes=9), timedelta(minutes=2), timedelta(minutes=5)):
+        with db.begin() as connection:
+            ledger.put(connection, [emit("1").after(delay)])
+    assert settle(db, jobs) == set()
+    assert 110 < seconds_left(db) < 121
+    assert states(db) == {"1": "waiting"}
+
+
+def test_a_job_asked_for_later_and_then_at_once_goes_on_at_once(db: Database):
+    put(db, "1")
+    jobs = claim(db)
+    with db.begin() as connection:
+        ledger.put(connection, [emit("1").after(timedelta(minutes=9))])
+    put(db, "1")
+    assert settle(db, jobs) == {FETCH}
+    assert states(db) == {"1": "ready"}
+
+
+def seconds_left(db: Database) -> float:
+    return float(value(db, "SELECT CAST(extract(epoch FROM run_at - now()) AS float8) FROM jobs"))
+
+
 def test_asking_once_more_does_not_wait_for_the_batch_that_settles(db: Database):
     put(db, "1")
     jobs = claim(db)
