@@ -307,13 +307,134 @@ class TaskResult(StrEnum):
     NEEDS_MORE_DATA = "needs_more_data"
 
 
-class WorkOrderState(StrEnum):
-    """Where a work order stands (contract 003; the technician's states of contract 004 build on these)."""
+class WorkPolicy(StrEnum):
+    """By which rules a work order is worked: one model, two policies (architecture, section 5)."""
 
-    CREATED = "created"
+    FIELD = "field"  #: contract 004: proof by photo, return, outsourcing
+    WORKSHOP = "workshop"  #: contract 002: review, work sessions, quality control, rework
+
+
+class WorkOrderState(StrEnum):
+    """Where a work order stands. Contract 004 says these in capitals, contract 002 as they are."""
+
+    CREATED = "created"  #: field: nobody is named yet
+    ASSIGNED = "assigned"
     IN_PROGRESS = "in_progress"
+    RETURNED = "returned"  #: field: the technician gave it back, with a reason
+    OUTSOURCED = "outsourced"  #: field: somebody who is not ours does it
+    UNDER_REVIEW = "under_review"  #: workshop: what it takes is not agreed to yet
+    NEW = "new"  #: workshop: reviewed
+    WAITING_QC = "waiting_qc"
+    REWORK = "rework"
     DONE = "done"
     CANCELLED = "cancelled"
+
+
+class ParentState(StrEnum):
+    """Whether a failed checklist keeps its ride closed (contract 004)."""
+
+    HELD = "held"
+    RELEASED = "released"
+
+
+class PhotoKind(StrEnum):
+    """What a photo of a work order shows (contract 004)."""
+
+    ISSUE = "ISSUE"
+    COMPLETION = "COMPLETION"
+    RETURN = "RETURN"  #: why it was given back
+
+
+class Platform(StrEnum):
+    """What kind of device gets pushes."""
+
+    ANDROID = "android"
+    IOS = "ios"
+    WEB = "web"
+
+
+class NotificationKind(StrEnum):
+    """What somebody is told of work (contract 004; the last four are ours)."""
+
+    ASSIGNED = "WO_ASSIGNED"
+    REASSIGNED = "WO_REASSIGNED"
+    DUE_SOON = "WO_DUE_SOON"
+    OVERDUE = "WO_OVERDUE"
+    RETURNED = "WO_RETURNED"  #: to those who assign
+    CANCELLED = "WO_CANCELLED"
+    QC_FAILED = "WO_QC_FAILED"
+    QC_PASSED = "WO_QC_PASSED"
+
+
+class InventoryState(StrEnum):
+    """Where a thing of the inventory stands (contract 002)."""
+
+    READY = "ready"
+    IN_SERVICE = "in_service"
+    RENTED = "rented"
+    BLOCKED = "blocked"
+    WRITE_OFF = "write_off"
+
+
+class FlagColor(StrEnum):
+    """How large a repair is (contract 002)."""
+
+    GREEN = "green"
+    YELLOW = "yellow"
+    RED = "red"
+
+
+class WorkSessionState(StrEnum):
+    """Where a work session stands (contract 002)."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class WorkSessionAction(StrEnum):
+    """What was done to a work session (contract 002)."""
+
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    STOPPED = "stopped"
+
+
+class XpKind(StrEnum):
+    """What points were given for (contract 002)."""
+
+    ATTENDANCE = "attendance_punctuality"
+    BASE = "ticket_base_xp"
+    FIRST_PASS = "ticket_qc_first_pass_bonus"  # noqa: S105 - a kind of points
+    QC_STATUS = "ticket_qc_status_update"
+    ADJUSTMENT = "manual_adjustment"
+
+
+class RulesAction(StrEnum):
+    """How a version of the rules came about (contract 002)."""
+
+    BOOTSTRAP = "bootstrap"
+    UPDATE = "update"
+    ROLLBACK = "rollback"
+
+
+class LevelStatus(StrEnum):
+    """What an evaluation, or a person, did to a level (contract 002)."""
+
+    LEVEL_UP = "level_up"
+    MAINTAINED = "maintained"
+    WARNING = "warning"
+    RESET = "reset_to_l1"
+    MANUAL_SET = "manual_set"
+    WARNING_CLEARED = "warning_cleared"
+
+
+class LevelSource(StrEnum):
+    """Who changed a level."""
+
+    WEEKLY = "weekly_evaluation"
+    MANUAL = "manual_override"
 
 
 class Lane(StrEnum):

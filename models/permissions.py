@@ -72,6 +72,15 @@ class Permission(StrEnum):
     WORKSHOP_WORK = "workshop.work"
     WORKSHOP_QC = "workshop.qc"
     WORKSHOP_METRICS = "workshop.metrics"
+    WORKSHOP_REVIEW = "workshop.review"
+    WORKSHOP_CANCEL = "workshop.cancel"
+    INVENTORY_CHANGE = "inventory.change"
+    RULES_READ = "rules.read"
+    RULES_CHANGE = "rules.change"
+    ATTENDANCE_CHANGE = "attendance.change"
+    XP_READ = "xp.read"  #: of others
+    XP_CHANGE = "xp.change"
+    LEVELS_CHANGE = "levels.change"
     # Cases of contract 003.
     CASES_READ = "cases.read"
     CASES_TRIAGE = "cases.triage"
@@ -83,6 +92,8 @@ class Permission(StrEnum):
     WORK_ORDERS_CREATE = "work_orders.create"
     WORK_ORDERS_ASSIGN = "work_orders.assign"
     WORK_ORDERS_OUTSOURCE = "work_orders.outsource"
+    WORK_ORDERS_COMPLETE_OUTSOURCED = "work_orders.complete_outsourced"
+    WORK_ORDERS_CANCEL = "work_orders.cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +176,28 @@ BUILT_IN: tuple[BuiltIn, ...] = (
         *(_P.OWN_SESSION, _P.TICKETS_READ, _P.READ_EVIDENCE, _P.GENERATE_INVOICE, _P.TICKET_CLOSE, _P.INVOICES_READ),
         _P.RATES_CHANGE,
     ),
-    _role("master", "Workshop master", _WORKSHOP_LEAD, _P.WORKSHOP_CREATE),
-    _role("ops_manager", "Operations manager", _WORKSHOP_LEAD, _P.WORKSHOP_ASSIGN, _P.DUTY_CHANGE),
+    _role("master", "Workshop master", _WORKSHOP_LEAD, _P.WORKSHOP_CREATE, _P.WORKSHOP_REVIEW),
+    _role(
+        "ops_manager",
+        "Operations manager",
+        *(_WORKSHOP_LEAD, _P.WORKSHOP_ASSIGN, _P.DUTY_CHANGE, _P.WORKSHOP_METRICS, _P.WORKSHOP_REVIEW),
+        *(_P.WORKSHOP_CANCEL, _P.INVENTORY_CHANGE, _P.RULES_READ, _P.ATTENDANCE_CHANGE, _P.XP_READ, _P.XP_CHANGE),
+        _P.LEVELS_CHANGE,
+    ),
     _role(
         "maintenance_lead",
         "Maintenance team leader",
         *(_WORKSHOP_LEAD, _P.WORK_ORDERS_ASSIGN, _P.WORK_ORDERS_OUTSOURCE, _P.DUTY_CHANGE),
+        *(_P.WORK_ORDERS_COMPLETE_OUTSOURCED, _P.WORK_ORDERS_CANCEL),
     ),
-    _role("operations_lead", "Operations team leader", _WORKSHOP_LEAD, _P.WORK_ORDERS_CREATE),
-    _role("store_manager", "Store manager", _P.OWN_SESSION, _P.WORK_ORDERS_READ, _P.TICKETS_READ),
+    _role(
+        "operations_lead",
+        "Operations team leader",
+        *(_WORKSHOP_LEAD, _P.WORK_ORDERS_CREATE, _P.WORK_ORDERS_CANCEL),
+    ),
+    _role(
+        "store_manager",
+        "Store manager",
+        *(_P.OWN_SESSION, _P.WORK_ORDERS_READ, _P.TICKETS_READ, _P.WORK_ORDERS_COMPLETE_OUTSOURCED),
+    ),
 )

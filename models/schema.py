@@ -23,6 +23,8 @@ from models import (
     ledger,
     mail,
     outbound,
+    photos,
+    pushes,
     reprocessing,
     row_security,
     search,
@@ -31,13 +33,14 @@ from models import (
     tickets,
     triage,
     work,
+    workshop,
 )
 from models.base import hold_to_words, metadata
 
 #: Every module that declares tables; importing them is what fills the metadata.
 TABLES = (
-    *(audit, billing, clocks, dead_letters, desk, dispatch, identity, ledger, mail, outbound, reprocessing, search),
-    *(syncing, tenancy, tickets, triage, work),
+    *(audit, billing, clocks, dead_letters, desk, dispatch, identity, ledger, mail, outbound, photos, pushes),
+    *(reprocessing, search, syncing, tenancy, tickets, triage, work, workshop),
 )
 hold_to_words(metadata)
 #: One migrator at a time: any number of roles may start at once.

@@ -71,6 +71,8 @@ class Target(Generic[Arguments, Subject]):
     missing: Refusal
     #: What is said when it is out of reach; `missing`, recorded as FORBIDDEN_SCOPE, unless its contract says otherwise.
     unreached: Refusal | None = None
+    #: Keeps what was done beside the audit rows, in tables of the thing's own; a ticket's moves go to `transitions`.
+    record: Callable[[Connection, Sequence[Recorded]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,19 @@ class Effect:
     #: For the audit trail, redacted there.
     details: Mapping[str, Any] = field(default_factory=dict)
     jobs: Sequence[Emit] = ()
+    #: The thing after the change, for `Target.record`.
+    subject: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One command that was done, and the number of its row in the audit trail."""
+
+    command: str
+    ask: Ask[Any]
+    subject: Any
+    effect: Effect
+    audit_number: int
 
 
 @dataclass(frozen=True, slots=True)

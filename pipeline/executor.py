@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, text
 
 from models.enums import AuditOutcome
-from pipeline.command import Ask, Command, Effect, Locked, Move, Refused, not_there
+from pipeline.command import Ask, Command, Effect, Locked, Move, Recorded, Refused, not_there
 from pipeline.core.refusing import Because, Refusal
 from pipeline.runtime import auditing, idempotency, ledger
 from pipeline.runtime.idempotency import OtherBody, Stored
@@ -213,6 +213,12 @@ def _record(connection: Connection, command: Command[Any, Any], done: Sequence[_
             "after": [move.after for _, _, move in moved],
         }
         connection.execute(_MOVED, values)
+    if command.target.record is not None:
+        recorded = [
+            Recorded(command.name, one.ask, one.locked.subject, one.effect, number)
+            for one, number in zip(done, numbers, strict=True)
+        ]
+        command.target.record(connection, recorded)
 
 
 def _entry(command: Command[Any, Any], one: _Done) -> auditing.Entry:

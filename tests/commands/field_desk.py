@@ -6,30 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import pytest
-from pydantic import BaseModel
 from sqlalchemy import text
 
 from models.enums import DispatchPriority, DispatchState
-from pipeline import executor
-from pipeline.command import Ask, Command, Refused
 from pipeline.commands import assigning_work, billing, intake, rates, triaging
 from pipeline.commands.assignment_arguments import Dispatch
 from pipeline.commands.billing_arguments import InvoiceWish, RateWish
-from pipeline.core.principals import Principal
-from pipeline.core.refusing import Refusal
 from pipeline.executor import Answer
 from pipeline.runtime.db import Database
-from pipeline.runtime.idempotency import Key
 from tests import factories
 from tests.commands import schedules, site_steps
-from tests.commands.desks import principal
-from tests.factories import rows
-from tests.ops_api import people
+from tests.commands.staffed import Staffed, staff
 
 #: Everybody who works there, by name, with their role.
 STAFF = {
@@ -48,15 +39,12 @@ INCIDENT = "DOOR_WONT_LATCH"
 
 
 @dataclass
-class FieldDesk:
+class FieldDesk(Staffed):
     """One organization."""
 
-    db: Database
-    org_id: UUID
     account_id: UUID
     site_id: UUID
     asset_id: UUID
-    people: dict[str, Principal] = field(default_factory=dict)
 
     @classmethod
     def of(cls, db: Database, policy: dict[str, Any] | None = None) -> FieldDesk:
@@ -72,37 +60,7 @@ class FieldDesk:
                 values | {"account": account_id},
             ).scalar_one()
             asset_id = factories.asset(connection, org_id, f"DOOR-{org_id.hex[:8]}", kind="door")
-            made = cls(db, org_id, account_id, site_id, asset_id)
-            for name, role in STAFF.items():
-                email = f"{name}-{org_id.hex[:12]}@example.org"
-                person_id = people.member(connection, org_id, role, email)
-                made.people[name] = replace(principal(org_id, person_id, role), email=email)
-            return made
-
-    def ask(self, arguments: BaseModel, *, by: str | Principal = "dispatcher", **more: Any) -> Ask[Any]:
-        """Return somebody's wish, with a key of its own."""
-        who = self.people[by] if isinstance(by, str) else by
-        key = Key(who.org_id, who.actor_id, "POST", "/tests", str(uuid4()), uuid4().bytes)
-        return Ask(**{"principal": who, "arguments": arguments, "key": key, **more})
-
-    def run(
-        self,
-        command: Command[Any, Any],
-        arguments: BaseModel,
-        ticket_id: UUID | str | None = None,
-        *,
-        by: str | Principal = "dispatcher",
-        **more: Any,
-    ) -> Answer:
-        """Execute a command on a ticket."""
-        target = None if ticket_id is None else str(ticket_id)
-        return executor.run(self.db.begin, command, self.ask(arguments, by=by, target=target, **more))
-
-    def refused(self, command: Command[Any, Any], arguments: BaseModel, *args: Any, **more: Any) -> Refusal:
-        """Execute a command that must be refused; return why."""
-        with pytest.raises(Refused) as caught:
-            self.run(command, arguments, *args, **more)
-        return caught.value.refusal
+            return cls(db, org_id, staff(connection, org_id, STAFF), account_id, site_id, asset_id)
 
     def make(self, **said: Any) -> UUID:
         """Make a ticket in NEW."""
@@ -136,34 +94,12 @@ class FieldDesk:
         """Return the row of its field work."""
         return self.one("SELECT * FROM dispatches WHERE ticket_id = :id", id=ticket_id)
 
-    def one(self, statement: str, **values: Any) -> Any:
-        """Return the one row of a statement."""
-        (found,) = rows(self.db, statement, **values)
-        return found
-
-    def rows(self, statement: str, **values: Any) -> list[Any]:
-        """Return the rows of a statement, as tuples; `:org` is known."""
-        known = {"org": self.org_id} if ":org" in statement else {}
-        return [tuple(row) for row in rows(self.db, statement, **known, **values)]
-
-    def change(self, statement: str, **values: Any) -> None:
-        """Run a statement; `:org` is known."""
-        with self.db.begin() as connection:
-            connection.execute(text(statement), {"org": self.org_id, **values})
-
     def moves(self, ticket_id: UUID) -> list[tuple[str | None, str]]:
         """Return the ticket's transitions in order."""
         statement = (
             "SELECT from_state, to_state FROM transitions WHERE ticket_id = :id AND kind = 'dispatch' ORDER BY id"
         )
         return self.rows(statement, id=ticket_id)
-
-    def trail(self, ticket_id: UUID | None = None) -> list[tuple[str, str, str | None]]:
-        """Return what the audit trail says, of one ticket or in all: action, outcome, code."""
-        statement = "SELECT action, outcome, code FROM audit_events WHERE org_id = :org AND {} ORDER BY number"
-        if ticket_id is None:
-            return self.rows(statement.format("true"))
-        return self.rows(statement.format("target_id = :id"), id=str(ticket_id))
 
     def events(self, ticket_id: UUID) -> list[tuple[str, Any]]:
         """Return the ticket's history: kind and data."""

@@ -92,7 +92,7 @@ def test_whatever_a_query_outside_raises_the_barrier_stands_again(db: Database) 
 
 
 @pytest.mark.parametrize("table", row_security.APPEND_ONLY)
-@pytest.mark.parametrize("change", ["UPDATE {} SET number = 7", "DELETE FROM {}"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET org_id = org_id", "DELETE FROM {}"])
 def test_a_request_takes_nothing_from_the_audit_trail(
     two: tuple[Connection, UUID, UUID], table: str, change: str
 ) -> None:
