@@ -12,10 +12,20 @@ from sqlalchemy import Connection, text
 from dlq import letters, retention
 from models.enums import Lane
 from pipeline.commands.erasing import request_retention
+from pipeline.commands.levels import request_weeks
 from pipeline.commands.push import request_watches
 from pipeline.commands.reconcile import request_nightly
 from pipeline.core.slots import CatchUp
-from pipeline.runtime import audit_seals, clock_requests, idempotency, ledger, past_logins, slots, uploads
+from pipeline.runtime import (
+    audit_seals,
+    clock_requests,
+    idempotency,
+    ledger,
+    past_logins,
+    resumable_rows,
+    slots,
+    uploads,
+)
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
@@ -78,6 +88,14 @@ def declared(settings: Settings) -> tuple[Routine, ...]:
             clock_requests.request_missing,
         ),
         Routine(
+            "levels",
+            "Judges the weeks of workshops that are over.",
+            # Every zone is apart from UTC by quarters of an hour, so each has its 00:05 on a Monday among these.
+            "5-59/15 * * * *",
+            CatchUp.ONCE,
+            request_weeks,
+        ),
+        Routine(
             "retention",
             "Forgets the mail of tickets that ended longer ago than their organization keeps it.",
             "11 4 * * *",
@@ -135,6 +153,7 @@ def _tidy(connection: Connection, letters_kept: timedelta) -> int:
     """Forget what is old; resolved letters, a bounded number a day, after `letters_kept`, or never when that is 0."""
     slots.tidy(connection)
     past_logins.forget(connection)
+    resumable_rows.forget(connection)
     uploads.let_go(connection)
     if letters_kept:
         retention.forget(connection, kept=letters_kept)

@@ -13,7 +13,7 @@ from actors.broker import Bells
 from actors.verdicts import short
 from dlq import advancing, letters
 from models.enums import Cause
-from pipeline.runtime import breaker, clocks, field_deadlines, ledger, pump
+from pipeline.runtime import breaker, clocks, field_deadlines, ledger, order_deadlines, pump
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Job
 from pipeline.runtime.ledger import CRASH_LIMIT, Line
@@ -84,7 +84,8 @@ class Sweeper:
             self._log.warning("jobs.reclaimed", jobs=len(lost), buried=len(dying))
         lines |= self._briefly("pump", self._let_go) | self._briefly("bulks", _advance)
         lines |= self._briefly("clocks", self._announce)
-        return lines | self._briefly("deadlines", self._announce_deadlines)
+        lines |= self._briefly("deadlines", self._announce_deadlines)
+        return lines | self._briefly("orders", self._announce_orders)
 
     def _announce(self, connection: Connection) -> set[Line]:
         """Tell of clocks that ran out, and of those that are about to."""
@@ -105,6 +106,16 @@ class Sweeper:
                 self._metrics.dispatch_notices.labels(notice).inc(found.told)
                 self._metrics.dispatch_lag.labels(notice).observe(found.lag)
         return set()
+
+    def _announce_orders(self, connection: Connection) -> set[Line]:
+        """Tell people of work orders that are late, and of those that will be; return the lines with pushes."""
+        lines: set[Line] = set()
+        for notice, found in order_deadlines.announce(connection).items():
+            lines |= found.lines
+            if found.told:
+                self._metrics.work_notices.labels(notice).inc(found.told)
+                self._metrics.work_lag.labels(notice).observe(found.lag)
+        return lines
 
     def _briefly(self, what: str, let_go: Callable[[Connection], set[Line]]) -> set[Line]:
         """Let go what may go now; whatever that raises, everything else was swept."""

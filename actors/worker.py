@@ -101,6 +101,7 @@ class WorkerProcess:
         self._ports.senders.close()
         self._ports.parser.close()
         self._ports.texts.close()
+        self._ports.pusher.close()
         self._broker.close()
         self._db.close()
         self._log.info("worker.stopped", number=self._holdings.worker)

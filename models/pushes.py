@@ -40,7 +40,7 @@ devices = Table(
     CheckConstraint("(dropped_at IS NULL) = (dropped_because IS NULL)", name="dropped_because_of_something"),
     Index("uq_devices_token", "token_sha256", unique=True, postgresql_where=text("dropped_at IS NULL")),
     Index("ix_devices_person", "person_id", postgresql_where=text("dropped_at IS NULL")),
-    Index("ix_devices_session", "session_id", postgresql_where=text("dropped_at IS NULL")),
+    Index("ix_devices_session", "session_id", postgresql_where=text("session_id IS NOT NULL")),
 )
 
 #: Said once: `reference` names what happened.
@@ -57,7 +57,7 @@ notifications = Table(
     Column("reference", Text, nullable=False),
     created(),
     Column("read_at", DateTime(timezone=True)),
-    #: When every device had it, or none was there to have it.
+    #: When a device had it, or none was there to have it; devices that are left have jobs of their own.
     Column("pushed_at", DateTime(timezone=True)),
     UniqueConstraint("org_id", "person_id", "reference"),
     Index(None, "org_id", "person_id", "id"),

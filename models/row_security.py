@@ -22,6 +22,7 @@ _SHARED = frozenset({"roles", "incident_templates"})
 #: Requests add to the audit trail and take nothing from it; workers erase its details (reliability, section 5).
 APPEND_ONLY = (
     *("audit_events", "audit_details", "work_order_events", "work_session_events", "xp_transactions", "level_events"),
+    "level_coupons",
 )
 #: With an organization, and yet not barred: found by indexes that the barrier forbids; what is read there is joined
 #: with a table that is barred.

@@ -58,7 +58,7 @@ checklists = Table(
     Column("released_at", DateTime(timezone=True)),
     CheckConstraint("name <> ''", name="name_not_blank"),
     CheckConstraint("(state = 'released') = (released_at IS NOT NULL)", name="released_at_when_released"),
-    Index(None, "org_id", "site_id", "id"),
+    Index("ix_checklists_held", "site_id", "name", postgresql_where=text("state = 'held'")),
 )
 
 #: One unit of work for a team or a person, whatever kind of work it is: who, where, until when, how far. What only one
@@ -117,9 +117,10 @@ work_orders = Table(
     CheckConstraint("(state = 'returned') <= (return_reason IS NOT NULL)", name="returned_because_of_something"),
     Index("uq_work_orders_open", "case_id", unique=True, postgresql_where=text(OPEN)),
     Index("uq_work_orders_item", "item_id", unique=True, postgresql_where=text(OPEN)),
-    #: In the workshop a person works on one thing at a time (contract 002).
+    #: In one workshop a person works on one thing at a time (contract 002).
     Index(
         "uq_work_orders_in_progress",
+        "org_id",
         "assigned_to_id",
         unique=True,
         postgresql_where=text("policy = 'workshop' AND state = 'in_progress'"),
@@ -127,12 +128,27 @@ work_orders = Table(
     Index(None, "ticket_id"),
     Index(None, "case_id"),
     Index("ix_work_orders_team_open", "team_id", postgresql_where=text(OPEN)),
-    Index("ix_work_orders_mine", "assigned_to_id", "id", postgresql_where=text("assigned_to_id IS NOT NULL")),
     Index("ix_work_orders_mine_open", "assigned_to_id", "due_at", postgresql_where=text(OPEN)),
     Index("ix_work_orders_checklist_open", "checklist_id", postgresql_where=text(OPEN)),
-    #: Lists of leads and of the workshop, newest first.
-    Index(None, "org_id", "policy", "id"),
-    Index(None, "org_id", "state", "id"),
+    #: Lists by deadline, of everybody, of a zone, of a person, of what went out; and what a person closed.
+    Index("ix_work_orders_due", "org_id", "state", "due_at", "id", postgresql_where=text("policy = 'field'")),
+    Index("ix_work_orders_due_at_site", "site_id", "state", "due_at", "id", postgresql_where=text("policy = 'field'")),
+    Index(
+        "ix_work_orders_due_mine", "assigned_to_id", "state", "due_at", "id", postgresql_where=text("policy = 'field'")
+    ),
+    Index(
+        "ix_work_orders_outsourced",
+        "org_id",
+        "state",
+        "due_at",
+        "id",
+        postgresql_where=text("outsourced_to IS NOT NULL"),
+    ),
+    Index("ix_work_orders_mine_closed", "assigned_to_id", "closed_at", postgresql_where=text("closed_at IS NOT NULL")),
+    #: The workshop's list, newest first: of everything, in a state, of a technician.
+    Index("ix_work_orders_repairs", "org_id", "id", postgresql_where=text("policy = 'workshop'")),
+    Index("ix_work_orders_repairs_in", "org_id", "state", "id", postgresql_where=text("policy = 'workshop'")),
+    Index("ix_work_orders_repairs_of", "assigned_to_id", "id", postgresql_where=text("policy = 'workshop'")),
     Index("ix_work_orders_due_soon", "due_at", postgresql_where=text(f"{AWAITED} AND due_soon_told_at IS NULL")),
     Index("ix_work_orders_overdue", "due_at", postgresql_where=text(f"{AWAITED} AND overdue_told_at IS NULL")),
 )

@@ -189,7 +189,7 @@ xp_transactions = Table(
     Column("created_by", Text, nullable=False),
     created(),
     UniqueConstraint("org_id", "reference"),
-    Index(None, "org_id", "person_id", "id"),
+    Index(None, "org_id", "person_id", "id", postgresql_include=["amount", "created_at"]),
 )
 
 #: The rules in force are those of the newest version; each names what it changed and why.

@@ -40,10 +40,18 @@ class Scope(StrEnum):
     RATE = "rate"
     INVOICE = "invoice"
     PLAN = "plan"
+    INVENTORY_ITEM = "inventory_item"
+    ITEM_CATEGORY = "item_category"
+    WORKSHOP_PART = "workshop_part"
+    WORK_ORDER = "work_order"
+    CHECKLIST = "checklist"
+    DEVICE = "device"
+    NOTIFICATION = "notification"
+    PHOTO = "photo"
 
 
 #: What is reached through a ticket, or is the asker's own.
-_WITHIN_REACH = frozenset({Scope.SESSION, Scope.TICKET, Scope.OUTBOUND})
+_WITHIN_REACH = frozenset({Scope.SESSION, Scope.TICKET, Scope.OUTBOUND, Scope.DEVICE, Scope.NOTIFICATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,8 @@ class Access:
     tools: tuple[str, ...] = ()
     #: Without an `Idempotency-Key` it is refused before its body is read (contract 000).
     needs_key: bool = False
+    #: Without a version as `If-Match` it is refused before its body is read (contract 004).
+    needs_version: bool = False
     #: Its queries keep within the reach of who asks. What does not is for those alone who reach the organization.
     is_reach_kept: bool = False
     #: Bytes of the largest body that it takes; None for the common limit. Such a body is a file (`ops_api.uploads`).
@@ -92,7 +102,7 @@ class Access:
     @property
     def is_change(self) -> bool:
         """True when it may change something."""
-        return self.method != "GET"
+        return self.method not in {"GET", "HEAD"}
 
 
 def public(
@@ -124,13 +134,14 @@ def read(
     scope: Scope,
     permission: Permission,
     *,
+    method: str = "GET",
     is_reach_kept: bool = False,
     refusal: int = 400,
     tools: tuple[str, ...] = (),
 ) -> Access:
-    """Return the row of a route that changes nothing."""
+    """Return the row of a route that changes nothing; `method` is GET or HEAD."""
     is_kept = is_reach_kept or scope in _WITHIN_REACH
-    return Access("GET", path, scope, permission, refusal=refusal, is_reach_kept=is_kept, tools=tools)
+    return Access(method, path, scope, permission, refusal=refusal, is_reach_kept=is_kept, tools=tools)
 
 
 def change(
@@ -171,6 +182,7 @@ def command(
     method: str = "POST",
     body_limit: int | None = None,
     patience: timedelta | None = None,
+    needs_version: bool = False,
 ) -> Access:
     """Return the row of a command's route: its permission, what it is done to, and its name stand in the command.
 
@@ -186,4 +198,5 @@ def command(
         body_limit=body_limit,
         patience=patience,
     )
-    return replace(row, needs_key=command.needs_key, tools=(command.name,) if command.needs_key else ())
+    tools = (command.name,) if command.needs_key else ()
+    return replace(row, needs_key=command.needs_key, tools=tools, needs_version=needs_version)

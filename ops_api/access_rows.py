@@ -9,9 +9,11 @@ from types import MappingProxyType
 from models.permissions import Permission
 from ops_api.access import Access, Scope, change, command, public, read
 from ops_api.body_limits import BODY_LIMIT
+from ops_api.queue_door import DEADLINE as QUEUE_DEADLINE
 from pipeline.commands import (
     approvals,
     assigning_work,
+    attendance,
     billing,
     closing,
     desk,
@@ -19,16 +21,28 @@ from pipeline.commands import (
     evidence,
     holds,
     intake,
+    inventory,
     invoice_numbers,
+    levels,
+    photos,
     planning,
+    quality,
     rates,
     scheduling,
     technicians,
     triaging,
     visits,
     work_items,
+    work_orders,
+    work_orders_create,
+    work_orders_lead,
+    work_sessions,
+    workshop,
+    workshop_rules,
+    xp,
 )
 from pipeline.core.principals import Way
+from pipeline.core.uploads import LIMITS
 
 #: A solver may look for a minute; what is around that takes seconds.
 PLAN_PATIENCE = timedelta(seconds=90)
@@ -36,6 +50,8 @@ PLAN_PATIENCE = timedelta(seconds=90)
 _BY_COOKIE = frozenset({Way.SESSION})
 #: A token makes no tokens: else revoking one would not be enough.
 _BY_HAND = frozenset({Way.SESSION, Way.ACCESS_TOKEN})
+#: A script has no screen.
+_BY_PERSON = frozenset(Way) - {Way.API_TOKEN, Way.LINK}
 
 ROWS = (
     public("GET", "/openapi.json"),
@@ -79,6 +95,143 @@ ROWS = (
     public("POST", "/api/v1/auth/reset-password", is_limited=True, action="password.reset"),
     read("/api/v1/me", Scope.SESSION, Permission.OWN_SESSION),
     read("/api/v1/me/profile", Scope.SESSION, Permission.OWN_SESSION),
+    change(
+        "/api/v1/devices/register", Scope.SESSION, Permission.OWN_SESSION, ways=_BY_PERSON, action="device.register"
+    ),
+    change(
+        "/api/v1/devices/{device_id}", Scope.DEVICE, Permission.OWN_SESSION, method="DELETE", action="device.remove"
+    ),
+    read("/api/v1/me/notifications", Scope.SESSION, Permission.OWN_SESSION),
+    change("/api/v1/me/notifications/read-all", Scope.SESSION, Permission.OWN_SESSION, action="notification.read_all"),
+    change(
+        "/api/v1/me/notifications/{notification_id}/read",
+        Scope.NOTIFICATION,
+        Permission.OWN_SESSION,
+        action="notification.read",
+    ),
+    # Each action is permitted, and recorded, by itself (`ops_api.batches`).
+    change(
+        "/api/v1/me/actions",
+        Scope.SESSION,
+        Permission.WORK_ORDERS_WORK,
+        action="work_order.queue",
+        patience=QUEUE_DEADLINE,
+    ),
+    read("/api/v1/me/dashboard", Scope.SESSION, Permission.WORK_ORDERS_READ),
+    read("/api/v1/me/work-orders", Scope.SESSION, Permission.WORK_ORDERS_READ),
+    read("/api/v1/work-orders", Scope.ORGANIZATION, Permission.WORK_ORDERS_READ, is_reach_kept=True),
+    read("/api/v1/work-orders/{order_id}", Scope.WORK_ORDER, Permission.WORK_ORDERS_READ, is_reach_kept=True),
+    read("/api/v1/work-orders/{order_id}/timeline", Scope.WORK_ORDER, Permission.WORK_ORDERS_READ, is_reach_kept=True),
+    read("/api/v1/checklists/{checklist_id}", Scope.CHECKLIST, Permission.WORK_ORDERS_READ, is_reach_kept=True),
+    command("/api/v1/work-orders", work_orders_create.CREATE),
+    *(
+        command(f"/api/v1/work-orders/{{order_id}}/{word}", one, method="PATCH", needs_version=True)
+        for word, one in (
+            ("start", work_orders.START),
+            ("done", work_orders.DONE),
+            ("return", work_orders.RETURN),
+            ("assign", work_orders_lead.ASSIGN),
+            ("outsource", work_orders_lead.OUTSOURCE),
+            ("complete-outsourced", work_orders_lead.COMPLETE_OUTSOURCED),
+            ("cancel", work_orders_lead.CANCEL),
+        )
+    ),
+    command("/api/v1/uploads/photos", photos.ADD, body_limit=BODY_LIMIT),
+    command("/api/v1/uploads/photos/{photo_id}", photos.REMOVE, method="DELETE"),
+    *(
+        read(
+            f"/api/v1/uploads/photos/{{photo_id}}/{which}", Scope.PHOTO, Permission.WORK_ORDERS_READ, is_reach_kept=True
+        )
+        for which in ("content", "thumbnail")
+    ),
+    # Their caller is proved by the link, as for attachments.
+    *(
+        public("GET", f"/api/v1/uploads/photos/{{photo_id}}/signed/{which}", is_told_who=True)
+        for which in ("content", "thumbnail")
+    ),
+    # Uploads that go on where they broke off (tus 1.0.0); each is its owner's alone.
+    public("OPTIONS", "/api/v1/uploads/resumable"),
+    command("/api/v1/uploads/resumable", photos.BEGIN, body_limit=LIMITS.file_bytes),
+    read(
+        "/api/v1/uploads/resumable/{upload_id}",
+        Scope.PHOTO,
+        Permission.WORK_ORDERS_READ,
+        method="HEAD",
+        is_reach_kept=True,
+    ),
+    *(
+        change(
+            "/api/v1/uploads/resumable/{upload_id}",
+            Scope.PHOTO,
+            Permission.WORK_ORDERS_READ,
+            method=method,
+            action=action,
+            is_reach_kept=True,
+            body_limit=body_limit,
+        )
+        for method, action, body_limit in (
+            ("PATCH", "upload.go_on", LIMITS.file_bytes),
+            ("DELETE", "upload.give_up", None),
+        )
+    ),
+    # The workshop is one place that all of it work in, whatever part of the organization they reach (decision 45).
+    read("/api/v1/tickets/", Scope.ORGANIZATION, Permission.WORKSHOP_READ, is_reach_kept=True),
+    command("/api/v1/tickets/create/", workshop.CREATE),
+    read("/api/v1/tickets/{repair_id}/", Scope.WORK_ORDER, Permission.WORKSHOP_READ, is_reach_kept=True),
+    read("/api/v1/tickets/{repair_id}/transitions/", Scope.WORK_ORDER, Permission.WORKSHOP_READ, is_reach_kept=True),
+    command("/api/v1/tickets/{repair_id}/review-approve/", workshop.REVIEW),
+    command("/api/v1/tickets/{repair_id}/manual-metrics/", workshop.SET_METRICS),
+    command("/api/v1/tickets/{repair_id}/assign/", workshop.ASSIGN),
+    command("/api/v1/tickets/{repair_id}/cancel/", workshop.CANCEL),
+    read("/api/v1/inventory/items/", Scope.ORGANIZATION, Permission.WORKSHOP_READ, is_reach_kept=True),
+    command("/api/v1/inventory/items/", inventory.MAKE_ITEM),
+    read("/api/v1/inventory/items/{item_id}/", Scope.INVENTORY_ITEM, Permission.WORKSHOP_READ, is_reach_kept=True),
+    command("/api/v1/inventory/items/{item_id}/", inventory.CHANGE_ITEM, method="PATCH"),
+    command("/api/v1/inventory/items/{item_id}/", inventory.ARCHIVE_ITEM, method="DELETE"),
+    command("/api/v1/inventory/items/{item_id}/restore/", inventory.RESTORE_ITEM),
+    read("/api/v1/inventory/categories/", Scope.ORGANIZATION, Permission.WORKSHOP_READ, is_reach_kept=True),
+    command("/api/v1/inventory/categories/", inventory.MAKE_CATEGORY),
+    read(
+        "/api/v1/inventory/categories/{category_id}/", Scope.ITEM_CATEGORY, Permission.WORKSHOP_READ, is_reach_kept=True
+    ),
+    command("/api/v1/inventory/categories/{category_id}/", inventory.NAME_CATEGORY, method="PATCH"),
+    command("/api/v1/inventory/categories/{category_id}/", inventory.DROP_CATEGORY, method="DELETE"),
+    read("/api/v1/inventory/parts/", Scope.ORGANIZATION, Permission.WORKSHOP_READ, is_reach_kept=True),
+    command("/api/v1/inventory/parts/", inventory.MAKE_PART),
+    read(
+        "/api/v1/inventory/parts/{workshop_part_id}/", Scope.WORKSHOP_PART, Permission.WORKSHOP_READ, is_reach_kept=True
+    ),
+    command("/api/v1/inventory/parts/{workshop_part_id}/", inventory.CHANGE_PART, method="PATCH"),
+    command("/api/v1/inventory/parts/{workshop_part_id}/", inventory.RETIRE_PART, method="DELETE"),
+    command("/api/v1/tickets/{repair_id}/start/", work_sessions.START),
+    command("/api/v1/tickets/{repair_id}/to-waiting-qc/", work_sessions.TO_WAITING_QC),
+    command("/api/v1/tickets/{repair_id}/work-session/pause/", work_sessions.PAUSE),
+    command("/api/v1/tickets/{repair_id}/work-session/resume/", work_sessions.RESUME),
+    command("/api/v1/tickets/{repair_id}/work-session/stop/", work_sessions.STOP),
+    read(
+        "/api/v1/tickets/{repair_id}/work-session/history/",
+        Scope.WORK_ORDER,
+        Permission.WORKSHOP_READ,
+        is_reach_kept=True,
+    ),
+    command("/api/v1/tickets/{repair_id}/qc-pass/", quality.PASS),
+    command("/api/v1/tickets/{repair_id}/qc-fail/", quality.FAIL),
+    # One's own; `ops_api.own_points` tells whose else.
+    read("/api/v1/xp/transactions/", Scope.SESSION, Permission.WORKSHOP_READ),
+    command("/api/v1/xp/adjustments/", xp.ADJUST),
+    read("/api/v1/rules/config/", Scope.ORGANIZATION, Permission.RULES_READ),
+    command("/api/v1/rules/config/", workshop_rules.UPDATE, method="PUT"),
+    read("/api/v1/rules/config/history/", Scope.ORGANIZATION, Permission.RULES_READ),
+    command("/api/v1/rules/config/rollback/", workshop_rules.ROLL_BACK),
+    command("/api/v1/attendance/checkin/", attendance.CHECK_IN),
+    command("/api/v1/attendance/checkout/", attendance.CHECK_OUT),
+    read("/api/v1/attendance/records/", Scope.ORGANIZATION, Permission.ATTENDANCE_CHANGE),
+    read("/api/v1/levels/", Scope.ORGANIZATION, Permission.XP_READ),
+    command("/api/v1/levels/evaluate/", levels.EVALUATE),
+    read("/api/v1/levels/users/{person_id}/history/", Scope.PERSON, Permission.WORKSHOP_READ, is_reach_kept=True),
+    command("/api/v1/levels/users/{person_id}/set-level/", levels.SET_LEVEL),
+    # The workshop is reached as a whole by whoever works there (contract 002).
+    read("/api/v1/leaderboard/", Scope.ORGANIZATION, Permission.WORKSHOP_READ, is_reach_kept=True),
     read("/people", Scope.ORGANIZATION, Permission.PEOPLE_READ),
     change("/people", Scope.ORGANIZATION, Permission.PEOPLE_CHANGE, refusal=422),
     read("/people/{person_id}", Scope.PERSON, Permission.PEOPLE_READ),

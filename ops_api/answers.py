@@ -26,6 +26,7 @@ __all__ = [
     "ErrorAnswer",
     "FieldProblem",
     "Refusal",
+    "database_problem",
     "describe_for_log",
     "error_response",
     "install",
@@ -45,6 +46,7 @@ CODES: Mapping[int, str] = {
     421: "misdirected",
     422: "invalid",
     423: "locked",
+    424: "failed_dependency",
     428: "precondition_required",
     429: "too_many_requests",
     431: "headers_too_large",
@@ -179,17 +181,18 @@ async def _refused_in_words(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
+    status, said, is_passing_by = database_problem(error)
+    return _answer(request, status, said, headers={"Retry-After": _RETRY_SECONDS} if is_passing_by else None)
+
+
+def database_problem(error: Exception) -> tuple[int, str, bool]:
+    """Return what a database's error is answered with, and whether it passes by itself; log its first line."""
     state = str(getattr(getattr(error, "orig", None), "sqlstate", None))
     get_logger().warning("database.failed", state=state, error=describe_for_log(error))
     if is_passing(error) or state in _LATER:
-        return _answer(
-            request,
-            503,
-            "the database does not answer; nothing was changed, try again",
-            headers={"Retry-After": _RETRY_SECONDS},
-        )
+        return 503, "the database does not answer; nothing was changed, try again", True
     if state.startswith("22") or isinstance(getattr(error, "orig", None), psycopg.DataError):
-        return _answer(request, 422, "a value is out of the range that can be kept")
+        return 422, "a value is out of the range that can be kept", False
     if state in _OTHER_SCHEMA:
-        return _answer(request, 503, "the database is at another version's schema; run `fieldpost migrate`")
-    return _answer(request, 500, "the request failed here; the log has more under the request's id")
+        return 503, "the database is at another version's schema; run `fieldpost migrate`", False
+    return 500, "the request failed here; the log has more under the request's id", False

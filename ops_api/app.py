@@ -33,6 +33,7 @@ from ops_api.plan_door import PlanDoor
 from ops_api.probes import LedgerCollector, Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
+from ops_api.queue_door import QUEUES, QueueDoor
 from ops_api.rate_limits import Limiter
 from ops_api.raws import Raws
 from ops_api.requests import Edge
@@ -41,6 +42,7 @@ from ops_api.routes import (
     api_tokens,
     approvals,
     assignment,
+    attendance,
     audit,
     auth,
     billing,
@@ -49,6 +51,7 @@ from ops_api.routes import (
     customer_visit,
     dead_letter_bulks,
     dead_letters,
+    devices,
     dispatch_queue,
     duty,
     erasures,
@@ -58,22 +61,30 @@ from ops_api.routes import (
     field_triage,
     field_work,
     intake,
+    inventory,
+    levels,
     live,
     mailboxes,
+    my_work,
+    notifications,
+    offline,
     oidc,
     ops,
     password_login,
     people,
+    photos,
     places,
     plans,
     process,
     push,
+    quality,
     quarantine,
     queues,
     rates,
     raw,
     replies,
     reprocessing,
+    resumable_uploads,
     roles,
     routing_admin,
     routing_simulation,
@@ -88,6 +99,14 @@ from ops_api.routes import (
     ticket_downloads,
     tickets,
     tickets_change,
+    work_order_reads,
+    work_orders,
+    work_orders_lead,
+    work_sessions,
+    workshop,
+    workshop_reads,
+    workshop_rules,
+    xp,
 )
 from ops_api.sessions import CsrfTokens
 from ops_api.silence import Expected
@@ -105,9 +124,13 @@ _ABOUT = "Mailboxes, their synchronisation, and the jobs behind them. Changes ne
 _ROUTERS = tuple(
     module.router
     for module in (
+        # What phones ask for goes first: an address is looked for in one router after the other, which costs each time.
+        *(my_work, work_order_reads, work_orders, notifications, photos, offline),
+        *(resumable_uploads, devices, work_orders_lead),
         # The paths of bulks go first: "dlq" must not be taken for a job's id.
         *(process, auth, api_tokens, mailboxes, sync, live, ops, dead_letter_bulks, dead_letters, push),
         *(oidc, password_login, technician_me, people, roles, places),
+        *(quality, xp, workshop_rules, attendance, levels),
         # Before those of tickets: "routing" must not be taken for a ticket's id.
         *(routing_admin, routing_simulation, duty),
         *(sla, calendars),
@@ -115,6 +138,7 @@ _ROUTERS = tuple(
         *(assignment, technicians, schedule, customer_visit, plans),
         *(billing, rates),
         *(intake, field_triage, approvals),
+        *(workshop, workshop_reads, work_sessions, inventory),
         *(evidence, evidence_files, templates, field_work),
         *(field_reads, dispatch_queue, alerts),
         *(audit, tickets_change, replies, conversations, quarantine, search, raw, reprocessing),
@@ -205,7 +229,7 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
     keys = Secrets.of(settings)
     csrf, cursors = CsrfTokens(keys), Cursors(keys)
     jwts = JwtBearers(settings, clock)
-    pool_size = TRANSACTIONS + QUESTIONS + LOOKUPS + SIGN_INS + WORKERS + QUICK + RECORDERS
+    pool_size = TRANSACTIONS + QUESTIONS + QUEUES + LOOKUPS + SIGN_INS + WORKERS + QUICK + RECORDERS
     db = Database(settings.database_url, "api", pool_size=pool_size, statement_timeout=limits.statement)
     raws = Raws(settings)
     registry = CollectorRegistry()
@@ -235,4 +259,5 @@ def _services(settings: Settings, limits: Limits, clock: Clock) -> Services:
         raws=raws,
         uploads=UploadDoor(raws, ConfinedReader()),
         plans=PlanDoor(ChildPlanner()),
+        queues=QueueDoor(clock, registry),
     )

@@ -6,7 +6,7 @@ Refusals are written after the rollback, and only so many a minute: a hostile cl
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -102,8 +102,10 @@ class Trails:
 class Trail:
     """What is recorded of one request; of one that only reads, nothing."""
 
-    def __init__(self, request: Request, access: Access, trails: Trails) -> None:
+    def __init__(self, request: Request, access: Access, trails: Trails, ids: Mapping[str, Any] | None = None) -> None:
+        """`ids` are those of the path; a request that asks for several things has one trail for each."""
         self._request, self._access, self._trails = request, access, trails
+        self._ids = ids
         self._actor: Principal | None = None
         #: The request's own transaction does the writing.
         self.has_transaction = False
@@ -169,7 +171,7 @@ class Trail:
         code: str | None = None,
         more: dict[str, object] | None = None,
     ) -> Entry:
-        ids = dict(self._request.path_params)
+        ids = dict(self._request.path_params if self._ids is None else self._ids)
         return auditing.by(
             principal,
             self._action,

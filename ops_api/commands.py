@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -87,7 +88,7 @@ class Caller:
             return None
         digest = sha256_of_body(self.body)
         who, method, path = self.principal, self.request.method, self.request.url.path
-        return Key(who.org_id, who.actor_id, method, path, self.key, digest)
+        return Key(who.org_id, who.actor_id, method, path, request_keys.spelled(self.key), digest)
 
 
 def caller(
@@ -109,7 +110,14 @@ Calling = Annotated[Caller, Depends(caller, scope="function")]
 def refusal_of(refused: Refused) -> CommandRefused:
     """Return what a command's refusal is answered with."""
     refusal = refused.refusal
-    found = CommandRefused(_STATUS[refusal.because], refusal.said, code=refusal.code, details=refusal.details)
+    fields = refusal.details.get("fields")
+    found = CommandRefused(
+        _STATUS[refusal.because],
+        refusal.said,
+        code=refusal.code,
+        fields=fields if isinstance(fields, Mapping) else None,
+        details=refusal.details,
+    )
     found.recorded_as = refusal.recorded_as
     return found
 

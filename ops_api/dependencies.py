@@ -32,6 +32,7 @@ from ops_api.plan_door import PlanDoor
 from ops_api.probes import Readiness
 from ops_api.providers import QUESTIONS, Providers
 from ops_api.push_door import PushDoor
+from ops_api.queue_door import QueueDoor
 from ops_api.rate_limits import Limiter
 from ops_api.raws import Raws
 from ops_api.sessions import CsrfTokens
@@ -74,6 +75,7 @@ class Services:
     raws: Raws
     uploads: UploadDoor
     plans: PlanDoor
+    queues: QueueDoor
 
     @contextmanager
     def begin(self, principal: Principal | None) -> Iterator[Connection]:

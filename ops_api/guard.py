@@ -21,6 +21,7 @@ from ops_api.answers import Refusal
 from ops_api.audited import REFUSALS, Trail
 from ops_api.dependencies import Services
 from ops_api.json_bodies import StrictRequest
+from ops_api.preconditions import demand_version
 from ops_api.rate_limits import count_address, count_principal, rate_of
 from ops_api.sessions import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE
 from ops_api.shapes import ErrorAnswer, shape_of
@@ -42,6 +43,7 @@ _ABOUT = {
     414: "The address is too long.",
     415: "The body has a Content-Encoding; send it as it is.",
     422: "A value of the request is invalid.",
+    428: "No version was sent as If-Match.",
     429: "Too many requests; Retry-After says when to try again.",
     500: "The request failed here.",
     503: "The database does not answer.",
@@ -70,7 +72,7 @@ class GuardedRoute(APIRoute):
         self.access = TABLE[method, path]
         options["summary"] = options.get("summary") or _summary(endpoint)
         options["responses"] = _responses(self.access, options.get("responses") or {})
-        options["openapi_extra"] = (options.get("openapi_extra") or {}) | _extra(self.access)
+        options["openapi_extra"] = _extra(self.access) | (options.get("openapi_extra") or {})
         if not self.access.is_public:
             options["dependencies"] = [*(options.get("dependencies") or ()), *_SCHEMES]
         super().__init__(path, endpoint, **options)
@@ -100,7 +102,7 @@ async def check(request: Request, access: Access) -> Principal | None:
     """Return who asks, None for nobody at a public route.
 
     Raises `Refusal`: 404 switched off, 429, 401, 403 origin or CSRF token, 403 way, tool, permission or reach, 400 no
-    good `Idempotency-Key` where one is needed; in this order.
+    good `Idempotency-Key`, 428 no `If-Match`, where one is needed; in this order.
     """
     services: Services = request.app.state.services
     if access.switch and not getattr(services.settings, access.switch):
@@ -142,6 +144,8 @@ def _check_permission(request: Request, principal: Principal, access: Access) ->
         raise _forbidden(access, "this is for people who reach the whole organization")
     if access.needs_key:
         _check_key(request)
+    if access.needs_version:
+        demand_version(request.headers.get("if-match"))
 
 
 def _check_key(request: Request) -> None:
@@ -213,6 +217,8 @@ def _statuses(access: Access) -> set[int]:
     # A file that did not come whole, and a tool's caller who does not say who they are.
     if access.body_limit is not None or access.tools:
         statuses.add(400)
+    if access.needs_version:
+        statuses.add(428)
     if access.switch or "{" in access.path:
         statuses.add(404)
     if rate_of(access) is not None:

@@ -14,7 +14,7 @@ from pipeline.adapters.jwt_verifier import JwtVerifier, Misconfigured, Proven
 from pipeline.core.jwt_rules import BadClaims, BadToken, looks_like_one
 from pipeline.core.principals import Principal
 from pipeline.ports import Clock
-from pipeline.runtime import token_bearers
+from pipeline.runtime import access_tokens, token_bearers
 from pipeline.runtime.db import Database
 from pipeline.runtime.logs import get_logger
 from pipeline.runtime.settings import Settings
@@ -43,8 +43,11 @@ class JwtBearers:
         self._limiter = anyio.CapacityLimiter(_PROVED_AT_ONCE)
 
     async def prove(self, token: str) -> Proof | None:
-        """Return what a token proves, None for one that is of another kind. No connection is held meanwhile."""
-        if not looks_like_one(token):
+        """Return what a token proves, None for one that is of another kind. No connection is held meanwhile.
+
+        One that claims to be ours is of another kind: its reader knows it or refuses it.
+        """
+        if not looks_like_one(token) or access_tokens.is_ours(token):
             return None
         return await anyio.to_thread.run_sync(self._prove, token, limiter=self._limiter)
 

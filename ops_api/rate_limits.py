@@ -121,7 +121,7 @@ def rate_of(access: Access) -> Rate | None:
         return Rate.AUTH
     if access.path in _UNCOUNTED:
         return None
-    if access.method != "GET":
+    if access.is_change:
         return Rate.WRITE
     if access.path.rpartition("/")[2] in {"download", "raw", "content"}:
         return Rate.DOWNLOAD

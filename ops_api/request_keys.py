@@ -21,6 +21,11 @@ def problem(key: str | None, *, needs_uuid: bool) -> Refusal | None:
     return Refusal("INVALID_IDEMPOTENCY_KEY", f"Idempotency-Key must be {wanted}", Because.MALFORMED)
 
 
+def spelled(key: str) -> str:
+    """Return a key as it is kept: a UUID is the same in capitals, as iPhones write it, and in small letters."""
+    return key.lower() if _is_uuid(key) else key
+
+
 def _is_uuid(said: str) -> bool:
     try:
         return str(UUID(said)) == said.lower()

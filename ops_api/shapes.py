@@ -197,7 +197,7 @@ TABLE: tuple[tuple[frozenset[str] | None, re.Pattern[str], Shape], ...] = tuple(
         (("POST",), r"/tickets", COMMAND),
         (("GET", "HEAD"), r"/tickets/(?:\{[^/]+\}|[0-9A-Fa-f-]{32,36})", SHARED),
         ((), _COMMANDS, COMMAND),
-        ((), r"/api/v1/tickets(?:/.*)?", WORKSHOP),
+        ((), r"/api/v1/(?:tickets|inventory|xp|rules|attendance|levels|leaderboard)(?:/.*)?", WORKSHOP),
         ((), r"/api/v1(?:/.*)?", TECHNICIAN),
         ((), r"/api(?:/.*)?", CASE),
     )

@@ -13,6 +13,7 @@ from pipeline.core.extraction import Extracted
 from pipeline.core.handing_over import Finding, Handed, Outgoing
 from pipeline.core.mime import Parsed
 from pipeline.core.plans import Problem, Routes
+from pipeline.core.pushing import Device, Push, Pushed
 from pipeline.core.uploads import Picture
 from pipeline.core.uploads import Refused as UploadRefused
 
@@ -300,6 +301,20 @@ class Notifier(Protocol):
         """Hand one notice over, when ready. Raises `KeyUnknown` for one that another secret key sealed."""
 
 
+class Pusher(Protocol):
+    """Tells devices of people; may be shared by threads."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a service to push by."""
+
+    def push(self, push: Push, device: Device) -> Pushed:
+        """Push to one device, when ready; never raises for a device or an answer."""
+
+    def close(self) -> None:
+        """Close every connection."""
+
+
 class TextExtractor(Protocol):
     """Reads the text of attachments."""
 
@@ -357,3 +372,4 @@ class Ports:
     texts: TextExtractor
     parser: Parser
     notifier: Notifier
+    pusher: Pusher

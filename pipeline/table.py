@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from types import MappingProxyType
 from typing import Any
 
-from models.enums import DispatchState, Lane, TicketStatus, TransitionKind
+from models.enums import DispatchState, Lane, TicketStatus, TransitionKind, WorkOrderState
 from models.permissions import BUILT_IN
 from pipeline import commands, stages
 from pipeline.command import Command
@@ -20,6 +20,8 @@ from pipeline.stage import Stage
 _STATES: Mapping[TransitionKind, frozenset[str]] = MappingProxyType(
     {TransitionKind.STATUS: frozenset(TicketStatus), TransitionKind.DISPATCH: frozenset(DispatchState)}
 )
+#: Work orders keep their steps in a table of their own (`Target.record`).
+_ORDER_STATES = frozenset(WorkOrderState)
 
 
 class BadTable(Exception):
@@ -71,11 +73,12 @@ def read_commands() -> Mapping[str, Command[Any, Any]]:
 def _check_command(command: Command[Any, Any]) -> None:
     if not command.about or "." not in command.name:
         raise BadTable(f"{command.name} needs an `about`, and a name like `ticket.update`")
-    if command.moves and (command.kind is None or command.from_states is None):
+    is_kept = command.kind is not None or command.target.kind == "work_order"
+    if command.moves and (command.from_states is None or not is_kept):
         raise BadTable(f"{command.name} moves a state: it needs the kind of state, and the states it starts from")
-    if command.kind is not None:
+    if is_kept:
         said = (command.from_states or frozenset()) | {state for move in command.moves for state in move}
-        if unknown := said - _STATES[command.kind]:
+        if unknown := said - (_ORDER_STATES if command.kind is None else _STATES[command.kind]):
             raise BadTable(f"{command.name} names {', '.join(sorted(unknown))}, which is no state")
 
 

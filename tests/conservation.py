@@ -87,12 +87,12 @@ _OF_ALL = {
         SELECT encode(fingerprint, 'hex'), count(*) FROM messages
          GROUP BY org_id, fingerprint, signature HAVING count(*) > 1""",
     "case has several open work orders": """
-        SELECT case_id, count(*) FROM work_orders WHERE state IN ('created', 'in_progress')
+        SELECT case_id, count(*) FROM work_orders WHERE case_id IS NOT NULL AND state NOT IN ('done', 'cancelled')
          GROUP BY case_id HAVING count(*) > 1""",
     "work order was announced more or less than once": """
         SELECT w.id, count(e.id) FROM work_orders w
           LEFT JOIN events e ON e.kind = 'work_order.created' AND e.data ->> 'work_order_id' = CAST(w.id AS text)
-         GROUP BY w.id HAVING count(e.id) <> 1""",
+         WHERE w.case_id IS NOT NULL GROUP BY w.id HAVING count(e.id) <> 1""",
     "asset has several open cases": """
         SELECT asset_id, mode, count(*) FROM cases WHERE state = 'open' GROUP BY asset_id, mode HAVING count(*) > 1""",
     "message signals an asset twice": """

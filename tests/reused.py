@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import uuid4
+from functools import cache
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from deploy.local.lock import Endpoints
 from models.base import metadata
-from tests.conftest import _TEMPLATE, _named, _run
+from tests.conftest import fresh_database
 
 #: The built-in roles and templates come with the migrations.
 _KEPT = {
@@ -28,22 +28,24 @@ _STRANGE = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tabl
 
 @contextmanager
 def reused_database(servers: Endpoints) -> Iterator[str]:
-    """Yield the URL of a migrated database."""
-    name = f"test_{uuid4().hex[:12]}"
-    _run(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
-    yield _named(servers.database_url, name)
-    _run(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    """Yield the URL of a migrated database, which `empty` empties by one connection."""
+    with fresh_database(servers) as url:
+        yield url
+        _engine(url).dispose()
+
+
+@cache
+def _engine(url: str) -> Engine:
+    return create_engine(url, pool_size=1, pool_pre_ping=True)
 
 
 def empty(url: str) -> str:
     """Delete every row and every table that a test made; return the URL."""
-    engine = create_engine(url)
-    with engine.begin() as connection:
+    with _engine(url).begin() as connection:
         connection.exec_driver_sql(_EMPTY)
         known = [*metadata.tables, "alembic_version"]
         for name in connection.execute(text(_STRANGE), {"known": known}).scalars().all():
             connection.exec_driver_sql(f"DROP TABLE {name}")
-    engine.dispose()
     return url
 
 

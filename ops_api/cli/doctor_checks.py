@@ -22,10 +22,12 @@ from models.enums import BlobKind
 from models.queries import queue
 from models.queries.summary import database_time
 from ops_api.cli.session import Runtime
+from pipeline.adapters import fcm_tokens
 from pipeline.adapters.blobs import open_blob_store
 from pipeline.adapters.wiring import CREDENTIALS
+from pipeline.commands.device_keys import sealings_of_devices
 from pipeline.commands.keys import Standing, sealings
-from pipeline.runtime.errors import FieldpostError
+from pipeline.runtime.errors import FieldpostError, UserError
 from pipeline.runtime.secrets import Secrets
 
 _SKEW_SECONDS = 2.0
@@ -134,7 +136,9 @@ def _keys(runtime: Runtime) -> Iterator[Check]:
     if runtime.settings.secret_key is None:
         return
     with runtime.db.begin() as connection:
-        found = sealings(connection, Secrets.of(runtime.settings), CREDENTIALS)
+        secrets = Secrets.of(runtime.settings)
+        found, devices = sealings(connection, secrets, CREDENTIALS), sealings_of_devices(connection, secrets)
+    yield from _device_keys(devices)
     unknown = Counter(each.key_id for each in found if each.standing is Standing.UNKNOWN_KEY)
     unreadable = [each.address for each in found if each.standing is Standing.UNREADABLE]
     for key_id, count in sorted(unknown.items(), key=str):
@@ -146,6 +150,30 @@ def _keys(runtime: Runtime) -> Iterator[Check]:
         yield Check("secret keys", Grade.WARN, text, "connect them again with `fieldpost mailbox add`")
     if not unknown and not unreadable:
         yield Check("secret keys", Grade.OK, f"open the credentials of {len(found)} mailboxes")
+
+
+def _device_keys(devices: Counter[tuple[Standing, str | None]]) -> Iterator[Check]:
+    """Tell of devices whose tokens wait for a key."""
+    lost = {key_id: count for (standing, key_id), count in devices.items() if standing is Standing.UNKNOWN_KEY}
+    for key_id, count in sorted(lost.items(), key=str):
+        text = f"{count} devices get no pushes: their tokens are sealed with the key {key_id}, which is not known here"
+        advice = "put that key into FIELDPOST_PREVIOUS_SECRET_KEYS and restart; or wait until their apps start again"
+        yield Check("device keys", Grade.WARN, text, advice)
+
+
+def _pushes(runtime: Runtime) -> Iterator[Check]:
+    """Tell whether the account that pushes are sent by can be read; whether Firebase takes it, a push shows."""
+    path = runtime.settings.fcm_credentials_file
+    if path is None:
+        yield Check("pushes", Grade.OK, "off: people see notifications when they look")
+        return
+    try:
+        project = fcm_tokens.load(path).project
+    except UserError as error:
+        advice = "correct the file, then replay the dead letters of the stage push: docs/runbooks/pushes.md"
+        yield Check("pushes", Grade.FAIL, str(error), advice)
+        return
+    yield Check("pushes", Grade.OK, f"to the devices of the Firebase project {project}")
 
 
 def _disk(runtime: Runtime) -> Iterator[Check]:
@@ -179,5 +207,5 @@ def _workers(runtime: Runtime) -> Iterator[Check]:
 
 #: What can be asked of a database that answers; what stands still is told after it (`doctor_silence`).
 RUNTIME_CHECKS: Sequence[Callable[[Runtime], Iterator[Check]]] = (
-    _migrations, _barrier, _keys, _clock, _broker, _blobs, _disk, _workers
+    _migrations, _barrier, _keys, _clock, _broker, _blobs, _pushes, _disk, _workers
 )  # fmt: skip

@@ -62,13 +62,14 @@ def _reasons_and_message(content: bytes) -> tuple[list[str], str]:
 
 def _retry_after(headers: Mapping[str, str], message: str, now: datetime) -> timedelta | None:
     """Return the wait the header or the text asks for, between a second and a day."""
-    told = _from_header(str(headers.get("retry-after", "")), now)
+    told = wait_in_header(str(headers.get("retry-after", "")), now)
     if told is None:
         told = _from_text(message, now)
     return None if told is None else min(max(told, timedelta(seconds=1)), LONGEST)
 
 
-def _from_header(value: str, now: datetime) -> timedelta | None:
+def wait_in_header(value: str, now: datetime) -> timedelta | None:
+    """Return the wait that `Retry-After` asks for, in seconds or until a date (RFC 9110, 10.2.3); None without one."""
     if value.isdecimal():
         return timedelta(seconds=min(int(value), int(LONGEST.total_seconds())))
     try:

@@ -19,6 +19,7 @@ from pipeline.adapters import gmail_credentials, imap_credentials
 from pipeline.adapters.blobs import open_blob_store
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.extraction import DocumentTexts
+from pipeline.adapters.fcm import FcmPusher
 from pipeline.adapters.files import FileSource
 from pipeline.adapters.gmail import GmailSource
 from pipeline.adapters.guarded_google import guard_for
@@ -223,4 +224,5 @@ def make_ports(settings: Settings, metrics: Metrics, db: Database, clock: Clock 
         texts=DocumentTexts(),
         parser=IsolatingParser(),
         notifier=MailRelay(settings, secrets, clock),
+        pusher=FcmPusher(settings, secrets, clock, lambda how: metrics.pushes.labels(how).inc()),
     )

@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 
 from models.enums import DispatchState, TransitionKind
 from models.lifecycle import moves_of, states_before
-from pipeline.command import Ask, Effect, Locked, Move, Target
+from pipeline.command import Ask, Effect, Locked, Move, Recorded, Target
 from pipeline.core.field_work import FieldTicket, body, is_assigned
 from pipeline.core.refusing import Because, Refusal
-from pipeline.runtime import field_orders, field_rows
+from pipeline.runtime import field_orders, field_rows, order_rows
 from pipeline.runtime.jobs import Emit
 
 #: Looks up, under the ticket's lock, what the gates of one command need; by name in `FieldTicket.known`.
@@ -37,7 +37,17 @@ def ticket_target(look: Look | None = None) -> Target[Any, FieldTicket]:
             str(ticket.ticket_id), ticket, ticket.version, is_reached, ticket.state.value, trace_id=ticket.trace_id
         )
 
-    return Target("ticket", lock, MISSING)
+    return Target("ticket", lock, MISSING, record=_record)
+
+
+def _record(connection: Connection, recorded: Sequence[Recorded]) -> None:
+    """Keep the steps of work orders that followed their tickets, under the number of what was done to these."""
+    steps = [
+        step
+        for one in recorded
+        for step in field_orders.steps_of(one.effect.subject or (), one.ask.principal, one.audit_number)
+    ]
+    order_rows.keep(connection, recorded[0].ask.principal.org_id, steps)
 
 
 TICKET = ticket_target()
@@ -86,16 +96,20 @@ def changed(
 ) -> Effect:
     """Change a ticket's field work and lead it along `path`, the states after its own; answer it as contract 000 does.
 
-    `details` go to the audit trail, `told` (else these) to the ticket's history, `more` beside the ticket's fields.
+    `details` go to the audit trail, `told` (else these) to the ticket's history, `more` beside the ticket's fields. Its
+    work orders follow; the effect's subject are those that changed.
     """
-    before = ticket.state
+    before, by = ticket.state, ask.principal.person_id
     after = field_rows.save(connection, ticket, changes or {}, path[-1] if path else None)
-    if after.state is not before:
-        field_orders.follow(connection, ticket.ticket_id, after.state, before)
+    followed = field_orders.follow(connection, ticket, after, by)
+    pushes = field_orders.tell(connection, followed, by)
     steps = [before, *path]
     moves = [Move(one.value, other.value) for one, other in zip(steps, path, strict=False)]
     facts = dict(details or {})
     said = {**(dict(told) if told is not None else facts), "from": before.value, "to": after.state.value}
     field_rows.tell(connection, after, name, said, actor=ask.principal.email, trace_id=ask.trace_id)
     answer = {**body(after), **(more or {})}
-    return Effect(answer, status=status, version=after.version, moves=moves, details=facts, jobs=jobs)
+    return Effect(
+        answer, status=status, version=after.version, moves=moves, details=facts, jobs=[*jobs, *pushes],
+        subject=followed,
+    )  # fmt: skip

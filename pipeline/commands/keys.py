@@ -46,7 +46,7 @@ class Rotation:
 
 def sealings(connection: Connection, secrets: Secrets, purpose: str) -> list[Sealing]:
     """Return how each mailbox's credentials are sealed, by address."""
-    return [_judged(secrets, purpose, row.address, row.credentials) for row in connection.execute(_SEALED)]
+    return [judged(secrets, purpose, row.address, row.credentials) for row in connection.execute(_SEALED)]
 
 
 def rotate(db: Database, secrets: Secrets, purpose: str) -> Rotation:
@@ -71,7 +71,7 @@ def _reseal(connection: Connection, secrets: Secrets, purpose: str, address: str
         old = connection.execute(_READ, {"address": address}).scalar_one_or_none()
         if old is None:
             return Standing.CURRENT
-        found = _judged(secrets, purpose, address, old)
+        found = judged(secrets, purpose, address, old)
         if found.standing is not Standing.OUTDATED:
             return found.standing
         new = secrets.seal(purpose, address, secrets.unseal(purpose, address, old))
@@ -80,7 +80,8 @@ def _reseal(connection: Connection, secrets: Secrets, purpose: str, address: str
         # It was connected anew meanwhile: what stands there now is looked at instead.
 
 
-def _judged(secrets: Secrets, purpose: str, address: str, sealed: bytes) -> Sealing:
+def judged(secrets: Secrets, purpose: str, address: str, sealed: bytes) -> Sealing:
+    """Return how sealed text stands; `address` is what it is bound to."""
     try:
         opened = secrets.opened(purpose, address, sealed)
     except KeyUnknown:

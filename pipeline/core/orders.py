@@ -81,11 +81,6 @@ def is_overdue(order: Order) -> bool:
     return order.due_at is not None and order.due_at < order.now and order.state not in OVER
 
 
-def is_due_soon(order: Order) -> bool:
-    """Say whether it is due within `DUE_SOON` and not late yet."""
-    return order.due_at is not None and order.state not in OVER and order.now <= order.due_at < order.now + DUE_SOON
-
-
 def sla(order: Order) -> dict[str, Any]:
     """Return `sla` as contract 004 tells it: `dueAt`, `ageHrs` since it was made (one decimal), `overdue`."""
     end = order.closed_at or order.now

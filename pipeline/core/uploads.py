@@ -157,6 +157,11 @@ def unreadable_picture() -> Refused:
     return Refused(Code.UNREADABLE, _NO_PICTURE)
 
 
+def no_picture() -> Refused:
+    """Return the refusal of another file where a photo is asked for."""
+    return Refused(Code.TYPE_NOT_ALLOWED, "a photo is a picture: send a JPEG, PNG, WebP or GIF")
+
+
 def damaged_pdf() -> Refused:
     """Return the refusal of a PDF without a structure that can be read."""
     return Refused(Code.UNREADABLE, _DAMAGED_PDF)

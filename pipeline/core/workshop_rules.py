@@ -1,21 +1,25 @@
 """The rules of a workshop as a value: points, attendance, pauses, levels; checked when read and when changed.
 
-Contract 002; numbers from seed-behaviours, 3.4. Decision 41 tells what they left open.
+Contract 002; numbers from seed-behaviours, 3.4. Decision 47 tells what they left open.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import time
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.core.calendars import zone_of
+from pipeline.core.canonical_json import canonical, sha256_of
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _MOST = 1_000_000
+#: Files beside the time zones that a machine has or has not, or sets as it likes.
+_NO_PLACES = frozenset({"localtime", "posixrules", "Factory"})
 
 
 def _clock(said: str) -> str:
@@ -25,6 +29,8 @@ def _clock(said: str) -> str:
 
 
 def _zone(said: str) -> str:
+    if said in _NO_PLACES or said.startswith(("right/", "posix/")):
+        raise ValueError("write the name of a place, such as Europe/Berlin: this is another time on each machine")
     zone_of(said)
     return said
 
@@ -122,3 +128,46 @@ class Rules(_Part):
     def read(cls, stored: dict[str, Any]) -> Rules:
         """Return stored rules; what an older version did not know has its default."""
         return cls.model_validate(stored, strict=False)
+
+    @classmethod
+    def change(cls, before: Rules, said: Mapping[str, Any]) -> Rules:
+        """Return rules with what somebody says of them; what is left out stays.
+
+        Raises ValueError with words that name the rule: an unknown one, and a value that it cannot have.
+        """
+        whole = before.stored()
+        for part, values in said.items():
+            is_part = part in whole and isinstance(values, Mapping)
+            whole[part] = {**whole[part], **values} if is_part else values
+        try:
+            return cls.model_validate_json(canonical(whole))
+        except ValidationError as error:
+            raise ValueError(_in_words(error)) from None
+
+    def stored(self) -> dict[str, Any]:
+        """Return them as JSON has them."""
+        return self.model_dump(mode="json")
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256, as hex, over their canonical form."""
+        return sha256_of(self.stored()).hex()
+
+
+def difference(before: Rules, after: Rules) -> dict[str, dict[str, Any]]:
+    """Return what differs, by rule (`attendance.late_xp`): how it was before and is after."""
+    old, new = _flat(before), _flat(after)
+    return {name: {"before": old[name], "after": new[name]} for name in sorted(new) if old[name] != new[name]}
+
+
+def _flat(rules: Rules) -> dict[str, Any]:
+    return {f"{part}.{name}": value for part, values in rules.stored().items() for name, value in values.items()}
+
+
+def _in_words(error: ValidationError) -> str:
+    """Return the first trouble in one line; what was said is not repeated."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "extra_forbidden":
+        return f"there is no rule {'.'.join(map(str, first['loc']))[:100]!a}"
+    place = ".".join(map(str, first["loc"])) or "rules"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"

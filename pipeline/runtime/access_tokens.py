@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
+import orjson
 from sqlalchemy import Connection
 
 from pipeline.core.principals import Principal
@@ -76,13 +78,18 @@ class AccessTokens:
 
 
 def is_ours(token: str) -> bool:
-    """Say whether a bearer token claims to be ours, so that no other issuer's rules are asked; proves nothing."""
-    if len(token) > _LONGEST:
+    """Say whether a bearer token claims to be ours, so that no other issuer's rules are asked; proves nothing.
+
+    Asked twice for every request, so that nothing is read but the claims.
+    """
+    parts = token.split(".")
+    if len(token) > _LONGEST or len(parts) != 3:
         return False
     try:
-        return jwt.decode(token, options={"verify_signature": False}).get("iss") == OWN_ISSUER
-    except (jwt.PyJWTError, RecursionError):
+        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
         return False
+    return isinstance(claims, dict) and claims.get("iss") == OWN_ISSUER
 
 
 def _claims(token: str, key: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What stages move by themselves of field work: an audit row by SYSTEM and a transition row for each, set-wise."""
+"""What stages move and make by themselves: an audit row by SYSTEM for each, with its transition or its first step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from models.enums import ActorKind
-from pipeline.runtime import auditing
+from models.enums import ActorKind, WorkOrderState, WorkPolicy
+from pipeline.runtime import auditing, order_rows
 from pipeline.runtime.auditing import Entry
+from pipeline.runtime.order_rows import Step
 
 _ACTOR = "system"
 _MOVED = text("""
@@ -36,30 +37,76 @@ class Moved:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record(connection: Connection, moved: Sequence[Moved], command: str) -> None:
-    """Record changes that were made in this transaction, `command` being a name of `models.lifecycle`.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One work order of the field that a stage made."""
+
+    org_id: UUID
+    order_id: UUID
+    ticket_id: UUID | None
+    case_id: UUID | None
+    trace_id: str | None
+
+
+def record(connection: Connection, moved: Sequence[Moved], command: str, made: Sequence[Made] = ()) -> None:
+    """Record changes that were made in this transaction, `command` being a name of both lifecycles.
 
     The organizations' audit trails stay locked until the transaction ends: call it last.
     """
-    if not moved:
-        return
-    ordered = sorted(moved, key=lambda one: (one.org_id, one.ticket_id))
-    numbers = [
-        number
-        for org_id in sorted({one.org_id for one in ordered})
-        for number in auditing.append_all(
-            connection, org_id, [_entry(one, command) for one in ordered if one.org_id == org_id]
-        )
-    ]
+    for org_id in sorted({one.org_id for one in moved} | {one.org_id for one in made}):
+        tickets = sorted((one for one in moved if one.org_id == org_id), key=lambda one: one.ticket_id)
+        orders = sorted((one for one in made if one.org_id == org_id), key=lambda one: one.order_id)
+        entries = [_entry(one, command) for one in tickets] + [_entry_of_order(one, command) for one in orders]
+        numbers = auditing.append_all(connection, org_id, entries)
+        if tickets:
+            _keep_moves(connection, tickets, numbers[: len(tickets)], command)
+        if orders:
+            numbered = zip(orders, numbers[len(tickets) :], strict=True)
+            order_rows.keep(connection, org_id, [_step(one, number, command) for one, number in numbered])
+
+
+def _keep_moves(connection: Connection, moved: Sequence[Moved], numbers: Sequence[int], command: str) -> None:
     values = {
         "command": command,
-        "orgs": [one.org_id for one in ordered],
-        "tickets": [one.ticket_id for one in ordered],
-        "befores": [one.before for one in ordered],
-        "afters": [one.after for one in ordered],
-        "numbers": numbers,
+        "orgs": [one.org_id for one in moved],
+        "tickets": [one.ticket_id for one in moved],
+        "befores": [one.before for one in moved],
+        "afters": [one.after for one in moved],
+        "numbers": list(numbers),
     }
     connection.execute(_MOVED, values)
+
+
+def _step(one: Made, number: int, command: str) -> Step:
+    return Step(
+        order_id=one.order_id,
+        policy=WorkPolicy.FIELD,
+        command=command,
+        attempt=0,
+        before=None,
+        after=WorkOrderState.CREATED.value,
+        actor_id=_ACTOR,
+        actor_role=None,
+        audit_number=number,
+        data=_facts(one),
+    )
+
+
+def _entry_of_order(one: Made, command: str) -> Entry:
+    return Entry(
+        one.org_id,
+        command,
+        _ACTOR,
+        ActorKind.SYSTEM,
+        target_kind="work_order",
+        target_id=str(one.order_id),
+        trace_id=one.trace_id,
+        details={"to_state": WorkOrderState.CREATED.value, **_facts(one)},
+    )
+
+
+def _facts(one: Made) -> dict[str, Any]:
+    return {"ticket_id": one.ticket_id, "case_id": one.case_id}
 
 
 def _entry(one: Moved, command: str) -> Entry:

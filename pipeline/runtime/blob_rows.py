@@ -62,6 +62,12 @@ _RESCUE = text("""
                         WHERE e.org_id = m.org_id AND (e.sha256 = m.sha256 OR e.thumbnail_sha256 = m.sha256)
                           AND NOT e.metadata ? '_erased')
         UNION
+        SELECT m.org_id, m.kind, m.sha256 FROM marked m
+         WHERE m.kind = 'evidence'
+           AND EXISTS (SELECT FROM order_photos p
+                        WHERE p.org_id = m.org_id AND (p.sha256 = m.sha256 OR p.thumbnail_sha256 = m.sha256)
+                          AND p.removed_at IS NULL)
+        UNION
         SELECT m.org_id, m.kind, m.sha256 FROM jobs j JOIN occurrences o ON o.id = CAST(j.key AS bigint)
           JOIN marked m ON m.kind = 'raw' AND m.org_id = j.org_id AND m.sha256 = o.raw_sha256
          WHERE j.stage = 'parse'

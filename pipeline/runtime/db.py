@@ -49,6 +49,12 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, PoolTimeout) or _is_passing_at_driver(error)
 
 
+def constraint_of(error: DBAPIError) -> str | None:
+    """Return the name of the constraint, or unique index, that the database held a statement to."""
+    found: str | None = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return found
+
+
 def _is_passing_at_driver(error: BaseException | None) -> bool:
     if not isinstance(error, psycopg.Error):
         return False
@@ -93,6 +99,8 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=2,
                 pool_timeout=30,
+                # What was used last is used next: few connections know every statement, many would each learn it.
+                pool_use_lifo=True,
                 hide_parameters=True,  # they hold mail
                 json_serializer=lambda value: _dumps(value).decode(),
                 json_deserializer=json.loads,

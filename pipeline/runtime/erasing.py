@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from pipeline.runtime import evidence_erasing, field_erasing, regrouping
+from pipeline.runtime import evidence_erasing, field_erasing, photo_erasing, regrouping
 from pipeline.runtime.ticket_locks import lock_tickets
 
 #: Messages looked at, and at most erased, in one transaction.
@@ -78,6 +78,11 @@ _PEOPLE_STEPS = {
     # Where they live, and what they may do.
     "technicians": text("DELETE FROM technicians WHERE person_id = ANY(CAST(:people AS uuid[]))"),
     "certificates": text("DELETE FROM certificates WHERE person_id = ANY(CAST(:people AS uuid[]))"),
+    # Tokens that push to them, and what they were told.
+    "devices": text("DELETE FROM devices WHERE person_id = ANY(CAST(:people AS uuid[]))"),
+    "notifications": text("DELETE FROM notifications WHERE person_id = ANY(CAST(:people AS uuid[]))"),
+    "photos": photo_erasing.OF_PEOPLE,
+    "photo_uploads": photo_erasing.UPLOADS_OF_PEOPLE,
     "notices": text("""
         UPDATE notices SET recipient = '', sealed = NULL, last_error = NULL
          WHERE person_id = ANY(CAST(:people AS uuid[]))
@@ -190,6 +195,12 @@ _TICKET_STEPS = {
            AND coalesce(answer #>> '{body,ticket_id}', answer #>> '{body,ticket,id}', answer #>> '{body,id}')
                = ANY(SELECT CAST(unnest(CAST(:tickets AS uuid[])) AS text))
     """),
+    # What people were told of its work orders: these may have its words.
+    "notifications": text("""
+        UPDATE notifications SET body = '' WHERE id IN (
+            SELECT n.id FROM notifications n JOIN work_orders w ON w.id = n.order_id
+             WHERE w.ticket_id = ANY(CAST(:tickets AS uuid[])) AND n.body <> '' ORDER BY n.id FOR NO KEY UPDATE OF n)
+    """),
     **field_erasing.STEPS,
     "regroupings": text("""
         UPDATE regroupings g SET before = g.before || (
@@ -267,7 +278,8 @@ def erase_tickets(connection: Connection, ticket_ids: Sequence[UUID]) -> Counter
     if not ticket_ids:
         return Counter()
     lock_tickets(connection, ticket_ids)
-    return _counted(connection, {**_TICKET_STEPS, **evidence_erasing.STEPS}, {"tickets": list(ticket_ids)})
+    steps = {**_TICKET_STEPS, **photo_erasing.STEPS, **evidence_erasing.STEPS}
+    return _counted(connection, steps, {"tickets": list(ticket_ids)})
 
 
 def _counted(connection: Connection, steps: dict[str, Any], values: dict[str, Any]) -> Counter[str]:

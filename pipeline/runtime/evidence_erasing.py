@@ -11,7 +11,7 @@ from sqlalchemy import text
 #: In the metadata of a piece that needs its bytes no more.
 ERASED = "_erased"
 
-#: What another ticket's evidence needs stays.
+#: What another ticket's evidence needs stays, and what a photo shows; those of its own orders are erased before.
 _FILES = text(f"""
     UPDATE blobs b SET erased_at = now()
       FROM (SELECT DISTINCT e.org_id, h.sha256 FROM evidence_items e
@@ -21,6 +21,9 @@ _FILES = text(f"""
        AND NOT EXISTS (SELECT FROM evidence_items o
                         WHERE o.org_id = b.org_id AND (o.sha256 = b.sha256 OR o.thumbnail_sha256 = b.sha256)
                           AND o.ticket_id <> ALL(CAST(:tickets AS uuid[])) AND NOT o.metadata ? '{ERASED}')
+       AND NOT EXISTS (SELECT FROM order_photos p
+                        WHERE p.org_id = b.org_id AND (p.sha256 = b.sha256 OR p.thumbnail_sha256 = b.sha256)
+                          AND p.removed_at IS NULL)
 """)  # noqa: S608 - a constant
 _FACTS = text(f"""
     UPDATE evidence_items SET metadata = '{{"{ERASED}": true}}'

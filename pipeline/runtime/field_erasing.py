@@ -34,6 +34,21 @@ STEPS: Mapping[str, Any] = MappingProxyType(
                AND num_nonnulls(description, customer_name, customer_phone, customer_email, identity_signature,
                                 sop_handoff_prompt, nullif(rework_reason, {_ERASED})) > 0
         """),  # noqa: S608 - constants
+        # Those that follow it. What the trail says of them has ids, or a reason.
+        "orders": text(f"""
+            UPDATE work_orders SET title = '', instructions = NULL,
+                                   return_reason = CASE WHEN return_reason IS NOT NULL THEN {_ERASED} END,
+                                   fix_note = CASE WHEN fix_note IS NOT NULL THEN {_ERASED} END
+             WHERE {_TICKETS}
+               AND num_nonnulls(nullif(title, ''), instructions, nullif(return_reason, {_ERASED}),
+                                nullif(fix_note, {_ERASED})) > 0
+        """),  # noqa: S608 - constants
+        "told_of_orders": text(f"""
+            UPDATE audit_details d SET data = NULL, erased_at = now()
+              FROM audit_events e, work_orders w
+             WHERE w.{_TICKETS} AND e.org_id = w.org_id AND e.target_id = CAST(w.id AS text)
+               AND d.org_id = e.org_id AND d.number = e.number AND d.data IS NOT NULL
+        """),  # noqa: S608 - constants
         # A hash of few possible words tells them.
         "intakes": text(f"DELETE FROM intakes WHERE {_TICKETS}"),  # noqa: S608 - constants
         "approvals": _without("approvals", reason=_ERASED, notes=_ERASED),

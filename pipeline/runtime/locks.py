@@ -12,3 +12,9 @@ LISTENER = 79
 BULKS = 80
 #: Held by the transaction that takes the bulks one tick on.
 BULK_TICK = 81
+#: Held by a transaction that registers a device; the second number is its token's.
+DEVICE = 82
+#: Held, shared, by a transaction that reckons with an organization's rules of pauses; alone by one that changes them.
+PAUSES = 83
+#: Held by a transaction that begins an upload which may break off; the second number is its owner's.
+UPLOADS = 84

@@ -82,6 +82,25 @@ class Metrics:
             buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
             registry=self.registry,
         )
+        self.work_notices = Counter(
+            "fieldpost_work_notices",
+            "Work orders told by sweeps to be due soon or overdue, by notice (due_soon, overdue).",
+            ["notice"],
+            registry=self.registry,
+        )
+        self.work_lag = Histogram(
+            "fieldpost_work_lag_seconds",
+            "Seconds by which the most belated notice of a sweep came late, by notice.",
+            ["notice"],
+            buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+            registry=self.registry,
+        )
+        self.pushes = Counter(
+            "fieldpost_pushes",
+            "Pushes to devices, by outcome (accepted, gone, later, refused, doubtful).",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.slots = Counter(
             "fieldpost_slots",
             "Slots of schedules, by schedule and outcome (ran, caught_up, skipped).",

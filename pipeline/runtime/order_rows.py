@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, Row, text
 
-from models.enums import TicketPriority, WorkOrderState, WorkPolicy
+from models.enums import Reach, TicketPriority, WorkOrderState, WorkPolicy
 from models.permissions import Permission
 from models.queries.order_scoping import order_condition
 from models.queries.scoping import Reached
@@ -74,17 +74,43 @@ def reach(principal: Principal, alias: str = "w") -> Reached:
     By permissions, since an organization may call its roles as it likes.
     """
     scope = principal.scope
-    is_lead = principal.may(Permission.WORK_ORDERS_ASSIGN)
     return order_condition(
         reach=scope.reach,
         person_id=principal.person_id,
         account_ids=scope.account_ids,
         site_ids=scope.site_ids,
         team_id=scope.team_id,
-        is_own_only=principal.may(Permission.WORK_ORDERS_WORK) and not is_lead,
-        is_outsourced_only=principal.may(Permission.WORK_ORDERS_COMPLETE_OUTSOURCED) and not is_lead,
+        is_own_only=sees_own_only(principal),
+        is_outsourced_only=sees_outsourced_only(principal),
         alias=alias,
     )
+
+
+def place_reach(principal: Principal, alias: str) -> Reached:
+    """Return the part of `reach` that is about places: for what stands at a site and is nobody's, as checklists."""
+    scope = principal.scope
+    return order_condition(
+        reach=Reach.ORGANIZATION,
+        person_id=None,
+        account_ids=scope.account_ids,
+        site_ids=scope.site_ids,
+        team_id=None,
+        is_own_only=False,
+        is_outsourced_only=False,
+        alias=alias,
+    )
+
+
+def sees_own_only(principal: Principal) -> bool:
+    """Say whether somebody sees the orders alone that were given to them: who works, and gives nobody work."""
+    is_worker = principal.may(Permission.WORK_ORDERS_WORK) and not principal.may(Permission.WORK_ORDERS_ASSIGN)
+    return is_worker or principal.scope.reach is Reach.OWN
+
+
+def sees_outsourced_only(principal: Principal) -> bool:
+    """Say whether somebody sees what went out alone: who ends what others do, and gives nobody work."""
+    ends = principal.may(Permission.WORK_ORDERS_COMPLETE_OUTSOURCED)
+    return ends and not principal.may(Permission.WORK_ORDERS_ASSIGN)
 
 
 def lock(
@@ -92,7 +118,7 @@ def lock(
 ) -> tuple[Order, bool] | None:
     """Lock an order of a policy by its id or code; return it and whether `reached` holds, None when there is none."""
     order_id = read_id(name)
-    number = _number(name) if order_id is None else None
+    number = number_of(name) if order_id is None else None
     if order_id is None and number is None:
         return None
     condition, values = reached
@@ -165,7 +191,8 @@ def order_of(row: Row[Any]) -> Order:
     return Order(**values)
 
 
-def _number(name: str) -> int | None:
+def number_of(name: str) -> int | None:
+    """Return the number that a code such as `wo_007` says; None for anything else."""
     digits = name.lower().removeprefix("wo_")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
 

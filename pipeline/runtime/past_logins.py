@@ -1,8 +1,10 @@
-"""Forgetting sessions, tokens, notices and tries that are over: what happened stands in the audit trail."""
+"""Forgetting sessions, devices, tokens, notices and tries that are over: what happened stands in the audit trail."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, text
+
+from pipeline.runtime import device_rows
 
 #: Ids grow with time, so that what is old is a range of the primary key. A refresh token is good for 30 days, a token
 #: for a password for 7; what is older by a day opens nothing, whoever has it.
@@ -18,6 +20,10 @@ _NOTICES = text("""
     DELETE FROM notices WHERE id = ANY(ARRAY(
         SELECT id FROM notices WHERE id < (SELECT uuidv7(interval '-30 days')) ORDER BY id LIMIT :most))
 """)
+_NOTIFICATIONS = text("""
+    DELETE FROM notifications WHERE id = ANY(ARRAY(
+        SELECT id FROM notifications WHERE id < (SELECT uuidv7(interval '-180 days')) ORDER BY id LIMIT :most))
+""")
 #: With the tokens of a family.
 _SESSIONS = text("""
     DELETE FROM sessions WHERE id = ANY(ARRAY(
@@ -32,6 +38,10 @@ _UNKNOWN = text("""
 
 
 def forget(connection: Connection, most: int = 100_000) -> int:
-    """Forget what has been over for a month, at most so many of each kind; return how many."""
-    statements = (_REFRESH_TOKENS, _RESET_TOKENS, _NOTICES, _SESSIONS, _UNKNOWN)
-    return sum(connection.execute(statement, {"most": most}).rowcount for statement in statements)
+    """Forget what has been over for a month, at most so many of each kind; return how many.
+
+    What people were notified of is kept for half a year. Devices go before the sessions that they came by.
+    """
+    statements = (_REFRESH_TOKENS, _RESET_TOKENS, _NOTICES, _NOTIFICATIONS, _SESSIONS, _UNKNOWN)
+    devices = device_rows.forget(connection, most)
+    return devices + sum(connection.execute(statement, {"most": most}).rowcount for statement in statements)

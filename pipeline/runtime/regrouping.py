@@ -19,6 +19,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from models.enums import RegroupingKind, TicketPriority
+from models.work_lifecycle import OPEN
 from pipeline.runtime import clocks, field_regrouping, stitching
 from pipeline.runtime.ticket_locks import lock_tickets
 
@@ -28,12 +29,11 @@ _REASON = 500
 _WORKED = 1_000_000
 _PRIORITIES = [priority.value for priority in TicketPriority]
 
-_RANK = text("""
+_RANK = text(f"""
     SELECT t.id, t.first_message_at,
-           (SELECT count(*) FROM work_orders w
-             WHERE w.ticket_id = t.id AND w.state IN ('created', 'in_progress')) AS work
+           (SELECT count(*) FROM work_orders w WHERE w.ticket_id = t.id AND w.{OPEN}) AS work
       FROM tickets t WHERE t.id = ANY(CAST(:ids AS uuid[]))
-""")
+""")  # noqa: S608 - a constant
 #: `before` holds the tickets that change, also those that merged into a loser earlier and now point elsewhere. Its
 #: time is the moment itself: under the lock nothing is linked meanwhile, so that what comes since comes later.
 _RECORD = text("""

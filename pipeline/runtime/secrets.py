@@ -23,7 +23,8 @@ _NONCE = 12
 _SHORTEST_KEY = 16
 _VERSION = b"\x01"
 _KEY_ID = 4
-_HEAD = len(_VERSION) + _KEY_ID
+#: Bytes of sealed text that name its form and key.
+HEAD = len(_VERSION) + _KEY_ID
 #: Purposes of the keys that prove mail.
 _ADDRESS, _MESSAGE, _LOOP = "reply address", "outbound message", "loop header"
 #: Until a restart with the right keys, or a worker that has them, may have helped.
@@ -98,7 +99,7 @@ class Secrets:
     def opened(self, purpose: str, bound_to: str, sealed: bytes) -> Opened:
         """Decrypt, and tell with which key. Raises as `unseal`."""
         secrets = self._all()
-        head, rest = sealed[:_HEAD], sealed[_HEAD:]
+        head, rest = sealed[:HEAD], sealed[HEAD:]
         for secret in secrets:
             if head == _VERSION + _key_id(secret):
                 content = _decrypted(_derived(secret, purpose), rest, _bound(head, purpose, bound_to))
@@ -163,7 +164,7 @@ class SignedReplyTokens:
 
 def named_key(sealed: bytes) -> str | None:
     """Return the id of the key that sealed text names, in hex; None for the form of 0.1.0, which names none."""
-    return sealed[len(_VERSION) : _HEAD].hex() if sealed.startswith(_VERSION) and len(sealed) > _HEAD + _NONCE else None
+    return sealed[len(_VERSION) : HEAD].hex() if sealed.startswith(_VERSION) and len(sealed) > HEAD + _NONCE else None
 
 
 def _derived(secret: str, purpose: str) -> bytes:

@@ -11,6 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from pipeline.runtime import device_rows
+
 #: Absolute: nothing prolongs a session (reliability, section 5; OWASP ASVS 5.0, 7.3.2).
 LIFETIME = timedelta(hours=12)
 #: Without a request for so long, it is over (reliability, section 5). Use is noted once a minute, so it may be less.
@@ -52,18 +54,20 @@ def begin(
 
     Where nobody proved anew who they are, it goes on no longer than `until`, the end of the one before.
     """
-    if instead_of is not None:
-        end(connection, instead_of, "rotated")
     token = secrets.token_urlsafe(32)
     hashed = hashlib.sha256(token.encode()).digest()
     values = {"org": org_id, "person": person_id, "hash": hashed, "lifetime": LIFETIME, "until": until}
     row = connection.execute(_BEGIN, values).one()
+    if instead_of is not None:
+        device_rows.follow(connection, org_id, person_id, instead_of, row.id)
+        end(connection, instead_of, "rotated")
     return Begun(row.id, token, row.created_at, row.expires_at)
 
 
 def end(connection: Connection, session_id: UUID, why: str) -> None:
-    """End a session, or a family of tokens, for good; ending it again changes nothing."""
+    """End a session, or a family of tokens, for good, and pushes to its devices; ending it again changes nothing."""
     connection.execute(_END, {"session": session_id, "why": why})
+    device_rows.drop_of_session(connection, session_id, why)
 
 
 def end_all(
@@ -74,6 +78,10 @@ def end_all(
     org_id: UUID | None = None,
     but: UUID | None = None,
 ) -> int:
-    """End every session and family of some people, in one organization or in all; return how many ended."""
+    """End every session and family of some people, in one organization or in all; return how many ended.
+
+    Their devices get no pushes any more, those that came without a session neither.
+    """
+    device_rows.drop_of_people(connection, person_ids, why, org_id=org_id, but=but)
     values = {"people": sorted(person_ids), "why": why, "org": org_id, "but": but}
     return connection.execute(_END_ALL, values).rowcount

@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     #: Who that mail is from, such as `Desk <desk@example.org>`.
     mail_from: str | None = None
 
+    #: A service account's key of the Firebase project whose apps get pushes; unset: nobody is pushed to, lists tell.
+    fcm_credentials_file: Path | None = None
+    #: Another service than Google's, as a proxy or a test.
+    fcm_endpoint: str | None = Field(default=None, pattern=r"^https?://")
+
     #: `true`, `false`, or the private networks that addresses given by users may lead to; unset: true in development.
     allow_private_addresses: str | None = None
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from models.enums import BlobKind, Lane
-from pipeline.core.uploads import KINDS, LIMITS, PDF, Limits, Picture, Position, Refused, examine
+from pipeline.core.uploads import KINDS, LIMITS, PDF, Limits, Picture, Position, Refused, examine, no_picture
 from pipeline.ports import BlobStore, UploadReader
 from pipeline.runtime import ledger
 from pipeline.runtime.blob_rows import SOON, note_blobs
@@ -28,6 +28,10 @@ _LET_GO = text("""
          WHERE b.kind = 'evidence' AND b.erased_at IS NULL AND b.created_at < now() - :after
            AND NOT EXISTS (SELECT FROM evidence_items e WHERE e.org_id = b.org_id AND e.sha256 = b.sha256)
            AND NOT EXISTS (SELECT FROM evidence_items e WHERE e.org_id = b.org_id AND e.thumbnail_sha256 = b.sha256)
+           AND NOT EXISTS (SELECT FROM order_photos p
+                            WHERE p.org_id = b.org_id AND p.sha256 = b.sha256 AND p.removed_at IS NULL)
+           AND NOT EXISTS (SELECT FROM order_photos p
+                            WHERE p.org_id = b.org_id AND p.thumbnail_sha256 = b.sha256 AND p.removed_at IS NULL)
         RETURNING b.org_id
     ) SELECT DISTINCT org_id FROM gone
 """)
@@ -85,6 +89,7 @@ def check(
     *,
     limits: Limits = LIMITS,
     turn: timedelta | None = None,
+    only_pictures: bool = False,
 ) -> Checked | Refused:
     """Return a file as it will be stored, or why it is not taken; `declared` is its sender's word for its type.
 
@@ -93,6 +98,8 @@ def check(
     kind = examine(content, declared, limits)
     if isinstance(kind, Refused):
         return kind
+    if only_pictures and not kind.is_picture:
+        return no_picture()
     came = hashlib.sha256(content).hexdigest()
     if kind.is_picture:
         picture = reader.picture(kind.content_type, content, turn=turn)
@@ -133,7 +140,7 @@ def note(connection: Connection, org_id: UUID, kept: Kept) -> None:
 
 
 def let_go(connection: Connection) -> None:
-    """Let uploads be erased that no evidence names: they were refused after they had been stored.
+    """Let uploads be erased that no evidence and no photo names: refused after they were stored, or taken away.
 
     Nobody else would find them when a ticket is erased.
     """

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from models.enums import Lane, VisitState
 from pipeline.core.field_work import FieldTicket, Window
+from pipeline.runtime.db import constraint_of
 from pipeline.runtime.jobs import Emit
 
 #: The stage that writes to the customer.
@@ -115,7 +116,7 @@ def book(
                 lock_calendars(connection, [technician_id])
             return visit_of(connection.execute(_MOVE if before else _NEW, values).one())
     except IntegrityError as error:
-        if _constraint(error) == _OVERLAP:
+        if constraint_of(error) == _OVERLAP:
             raise Taken from error
         raise
 
@@ -160,8 +161,3 @@ def visit_of(row: Row[Any]) -> Visit:
         sequence=row.sequence,
         may_overlap=row.is_overlap_allowed,
     )
-
-
-def _constraint(error: IntegrityError) -> str | None:
-    found: str | None = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
-    return found

@@ -12,44 +12,50 @@ from sqlalchemy import Connection, text
 
 from models.enums import DispatchState
 from models.lifecycle import AUTOMATIC_DISPATCH
+from models.work_lifecycle import OPEN
 from pipeline.core import dispatching
 from pipeline.core.intakes import priority_of
+from pipeline.core.order_following import PRIORITIES
+from pipeline.core.orders import code_of
 from pipeline.core.policies import OrganizationPolicy
 from pipeline.runtime import automatic_moves, mail_work
-from pipeline.runtime.automatic_moves import Moved
+from pipeline.runtime.automatic_moves import Made, Moved
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mail_work import MailWork
 from pipeline.stage import Stage, Work, each
 
-_LOAD = text("""
+_LOAD = text(f"""
     SELECT c.id, c.org_id, c.priority_score, c.sla_hours, c.confidence, c.recommended_action, c.verification_required,
-           a.kind, a.zone, o.policy, now() AS now,
+           c.asset_id, coalesce(nullif(a.name, ''), a.tag) AS asset, a.kind, a.zone, o.policy, now() AS now,
            (SELECT l.ticket_id FROM signals s JOIN ticket_messages l ON l.message_id = s.message_id
              WHERE s.case_id = c.id ORDER BY s.at DESC, s.id DESC LIMIT 1) AS ticket_id
       FROM cases c JOIN assets a ON a.id = c.asset_id JOIN organizations o ON o.id = c.org_id
      WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.state = 'open'
-       AND NOT EXISTS (SELECT FROM work_orders w WHERE w.case_id = c.id AND w.state IN ('created', 'in_progress'))
+       AND NOT EXISTS (SELECT FROM work_orders w WHERE w.case_id = c.id AND w.{OPEN})
      ORDER BY c.id FOR NO KEY UPDATE OF c
-""")
-_TEAMS = text("""
+""")  # noqa: S608 - a constant
+_TEAMS = text(f"""
     SELECT t.id, t.org_id, t.name, t.skills, t.zones, t.capacity, t.is_active,
-           (SELECT count(*) FROM work_orders w WHERE w.team_id = t.id AND w.state IN ('created', 'in_progress')) AS load
+           (SELECT count(*) FROM work_orders w WHERE w.team_id = t.id AND w.{OPEN}) AS load
       FROM teams t WHERE t.org_id = ANY(CAST(:orgs AS uuid[])) AND t.is_active ORDER BY t.id
-""")
+""")  # noqa: S608 - a constant
 #: Waits for a merge under way, and shows where it led.
 _LOCK_TICKETS = text("""
     SELECT id, coalesce(merged_into, id) AS now_id FROM tickets
      WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
 """)
-_INSERT = text("""
-    INSERT INTO work_orders (org_id, case_id, ticket_id, team_id, due_at, choice, trace_id)
-    SELECT org, case_id, ticket, team, due_at, choice, trace
+_INSERT = text(f"""
+    INSERT INTO work_orders (org_id, case_id, ticket_id, team_id, due_at, choice, trace_id, title, priority, asset_id,
+                             site_id)
+    SELECT org, case_id, ticket, team, due_at, choice, trace, title, priority, asset,
+           (SELECT k.site_id FROM tickets k WHERE k.id = ticket)
       FROM unnest(CAST(:orgs AS uuid[]), CAST(:cases AS uuid[]), CAST(:tickets AS uuid[]), CAST(:teams AS uuid[]),
-                  CAST(:due_ats AS timestamptz[]), CAST(:choices AS jsonb[]), CAST(:traces AS text[]))
-        AS t(org, case_id, ticket, team, due_at, choice, trace)
-        ON CONFLICT (case_id) WHERE state IN ('created', 'in_progress') DO NOTHING
+                  CAST(:due_ats AS timestamptz[]), CAST(:choices AS jsonb[]), CAST(:traces AS text[]),
+                  CAST(:titles AS text[]), CAST(:priorities AS text[]), CAST(:assets AS uuid[]))
+        AS t(org, case_id, ticket, team, due_at, choice, trace, title, priority, asset)
+        ON CONFLICT (case_id) WHERE {OPEN} DO NOTHING
     RETURNING id, number, org_id, case_id, ticket_id, trace_id
-""")
+""")  # noqa: S608 - a constant
 _READY = text("""
     WITH locked AS (
         SELECT id, dispatch_state FROM tickets
@@ -118,6 +124,9 @@ def save(connection: Connection, works: Sequence[Work[Request, dispatching.Choic
             "due_ats": [dispatching.due_at(done.item.row.now, done.item.row.sla_hours) for done, _ in chosen],
             "choices": [orjson.dumps([asdict(one) for one in choice.candidates]).decode() for _, choice in chosen],
             "traces": [done.job.trace_id for done, _ in chosen],
+            "titles": [done.item.row.asset for done, _ in chosen],
+            "priorities": [PRIORITIES[priority_of(done.item.row.sla_hours)].value for done, _ in chosen],
+            "assets": [done.item.row.asset_id for done, _ in chosen],
         },
     ).all()
     if created:
@@ -127,7 +136,7 @@ def save(connection: Connection, works: Sequence[Work[Request, dispatching.Choic
 
 
 def _make_ready(connection: Connection, created: Sequence[Any], hours: Mapping[UUID, int]) -> None:
-    """Give the tickets of new work orders their field work, and let them wait for a schedule."""
+    """Give the tickets of new work orders their field work, let them wait for a schedule, and record both."""
     orders = [row for row in created if row.ticket_id is not None]
     mail_work.begin(
         connection,
@@ -136,7 +145,8 @@ def _make_ready(connection: Connection, created: Sequence[Any], hours: Mapping[U
     traces = {row.ticket_id: row.trace_id for row in reversed(orders)}
     ready = connection.execute(_READY, {"ids": list(traces)})
     moved = [Moved(row.org_id, row.id, row.before, _READY_STATE, traces[row.id]) for row in ready]
-    automatic_moves.record(connection, moved, AUTOMATIC_DISPATCH)
+    made = [Made(row.org_id, row.id, row.ticket_id, row.case_id, row.trace_id) for row in created]
+    automatic_moves.record(connection, moved, AUTOMATIC_DISPATCH, made)
 
 
 def _locked_tickets(connection: Connection, wanted: set[UUID | None]) -> dict[UUID | None, UUID]:
@@ -151,7 +161,7 @@ def _locked_tickets(connection: Connection, wanted: set[UUID | None]) -> dict[UU
 
 
 def _event(row: Any) -> dict[str, Any]:
-    said = {"work_order_id": str(row.id), "code": f"wo_{row.number:03d}"}
+    said = {"work_order_id": str(row.id), "code": code_of(row.number)}
     event = {"org_id": row.org_id, "ticket_id": row.ticket_id, "trace_id": row.trace_id}
     return {**event, "data": orjson.dumps(said).decode()}
 

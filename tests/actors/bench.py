@@ -63,7 +63,7 @@ class Bench:
 
     def runner(self, **changes: Any) -> Runner:
         """Return a runner whose only stage is `probe`."""
-        ports = Ports(self.clock, *[nothing] * 7)  # type: ignore[arg-type]
+        ports = Ports(self.clock, *[nothing] * 8)  # type: ignore[arg-type]
         around = Surroundings(
             self.db, ports, self.holdings, self.rung.append, self.metrics, self.stopping.is_set, self._let_go
         )

@@ -176,6 +176,7 @@ def test_a_first_tick_of_the_declared_table_asks_for_nothing(db: Database, setti
         "history",
         "reconcile",
         "clocks",
+        "levels",
         "retention",
         "seal",
         "tidy",

@@ -13,13 +13,14 @@ from sqlalchemy import Connection, text
 
 from actors.broker import Bells, make_broker
 from actors.sweeper import Sweeper
-from models.enums import Lane, OccurrenceState
+from models.enums import Lane, OccurrenceState, WorkOrderState
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
 from pipeline.runtime.ledger import Line
 from pipeline.runtime.metrics import Metrics
 from pipeline.table import STAGES
 from tests.commands.field_desk import FieldDesk
+from tests.commands.work_desk import WorkDesk
 from tests.deploy.probes import until
 from tests.factories import claimed, emit, mailbox, occurrence, organization, rows, ticket, value
 
@@ -245,3 +246,18 @@ def test_a_sweep_tells_of_field_work_that_is_late_and_counts_it(db: Database, br
     value_of = sweeping._metrics.registry.get_sample_value
     assert value_of("fieldpost_dispatch_notices_total", {"notice": "dispatch.overdue"}) == 1
     assert (value_of("fieldpost_dispatch_lag_seconds_sum", {"notice": "dispatch.overdue"}) or 0) >= 5
+
+
+def test_a_sweep_tells_people_of_a_late_work_order_and_rings_for_their_pushes(db: Database, broker: RedisBroker):
+    desk = WorkDesk.of(db)
+    order = desk.order(WorkOrderState.ASSIGNED, "tech")
+    desk.change("UPDATE work_orders SET due_at = now() - interval '1 minute' WHERE id = :id", id=order.order_id)
+    sweeping = sweeper(db, broker)
+    assert sweeping.sweep() == {Line("push", Lane.LIVE)}
+    sweeping.sweep()
+    assert value(db, "SELECT count(*) FROM notifications WHERE kind = 'WO_OVERDUE'") == 3
+
+    def figure(name: str) -> float | None:
+        return sweeping._metrics.registry.get_sample_value(f"fieldpost_work_{name}", {"notice": "overdue"})
+
+    assert (figure("notices_total"), figure("lag_seconds_count")) == (1.0, 1.0)

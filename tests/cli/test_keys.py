@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
-from models.enums import Provider
+from models.enums import Platform, Provider
 from models.tenancy import mailboxes
 from pipeline.adapters.wiring import CREDENTIALS
-from pipeline.commands import keys
+from pipeline.commands import device_keys, keys
 from pipeline.commands.mailboxes import add_mailbox, ensure_organization
+from pipeline.runtime import device_rows
 from pipeline.runtime.db import Database
+from pipeline.runtime.errors import KeyUnknown
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
+from tests import factories
 from tests.cli.conftest import Command
+from tests.ops_api import people
 
 OLD, NEW, LOST = ("the old key, with a comma in it", "the new key of this year", "a key that nobody kept")
 ADDRESSES = ["a@example.org", "b@example.org", "c@example.org"]
@@ -67,6 +72,8 @@ def test_a_rotation_seals_every_mailbox_with_the_new_key_and_the_old_one_can_go(
         "current": Secrets(NEW).key_id,
         "mailboxes": 3,
         "keys": [{"key_id": Secrets(OLD).key_id, "standing": "outdated", "mailboxes": 3}],
+        "devices": 0,
+        "device_keys": [],
     }
     assert "keys rotate" in fieldpost("keys", "status").out
     done = fieldpost("keys", "rotate", "--json")
@@ -161,6 +168,50 @@ def test_a_mailbox_connected_anew_during_the_rotation_keeps_its_new_credentials(
     assert opened(db, Secrets(NEW))["b@example.org"] == b"connected anew"
 
 
+def register(db: Database, tokens: Mapping[str, str]) -> None:
+    """Let a person have devices, each with its token sealed with a key."""
+    with db.begin() as connection:
+        org_id = factories.organization(connection)
+        person_id = people.member(connection, org_id, "technician", "t@example.org")
+        for token, key in tokens.items():
+            device_rows.register(
+                connection, Secrets(key), org_id=org_id, person_id=person_id, session_id=None,
+                platform=Platform.WEB, token=token,
+            )  # fmt: skip
+
+
+def tokens(db: Database, secrets: Secrets) -> list[str]:
+    """Return the tokens that open, in the order of registration."""
+    with db.begin() as connection:
+        found = connection.execute(text("SELECT token_sha256, token_sealed FROM devices ORDER BY id")).all()
+    said = []
+    for row in found:
+        with suppress(KeyUnknown):
+            said.append(device_rows.opened(secrets, bytes(row.token_sha256), bytes(row.token_sealed)))
+    return said
+
+
+def test_tokens_of_devices_are_sealed_anew_too_and_the_old_key_can_go(
+    fieldpost: Command, rotating: None, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_keys, "PAGE", 2)
+    register(db, {"a": OLD, "b": NEW, "c": OLD, "d": LOST, "e": OLD})
+    before = fieldpost("keys", "status", "--json")
+    assert (before.code, before.json["devices"], len(before.json["device_keys"])) == (1, 5, 3)
+    assert {"key_id": Secrets(OLD).key_id, "standing": "outdated", "devices": 3} in before.json["device_keys"]
+    done = fieldpost("keys", "rotate", "--json")
+    assert (done.code, done.json["devices"]) == (1, {"sealed": 3, "unchanged": 1, "unreadable": 1})
+    # Of the lost key it is told; an app that starts again registers with the new one.
+    assert tokens(db, Secrets(NEW)) == ["a", "b", "c", "e"]
+    assert "1 devices" in fieldpost("keys", "rotate").err
+    with db.begin() as connection:
+        connection.execute(text("UPDATE devices SET dropped_at = now(), dropped_because = 'x', token_sealed = ''"
+                                " WHERE token_sha256 = sha256('d')"))  # fmt: skip
+    monkeypatch.delenv("FIELDPOST_PREVIOUS_SECRET_KEYS")
+    assert fieldpost("keys", "rotate").code == 0
+    assert fieldpost("keys", "status").code == 0
+
+
 def test_without_a_secret_key_it_is_said_what_to_set(
     fieldpost: Command, served: Settings, monkeypatch: pytest.MonkeyPatch, db: Database
 ) -> None:
@@ -173,8 +224,12 @@ def test_without_a_secret_key_it_is_said_what_to_set(
 
 def test_doctor_fails_where_a_key_is_not_known_and_names_it(fieldpost: Command, rotating: None, db: Database) -> None:
     connect(db, {**sealed_with(OLD), "b@example.org": Secrets(LOST).seal(CREDENTIALS, "b@example.org", b"x")})
+    register(db, {"a": OLD, "b": LOST})
     result = fieldpost("doctor", "--json")
     assert result.code == 1
+    (check,) = [check for check in result.json if check["name"] == "device keys"]
+    assert (check["grade"], check["text"].startswith("1 devices")) == ("warn", True)
+    assert Secrets(LOST).key_id in check["text"]
     (check,) = [check for check in result.json if check["name"] == "secret keys"]
     assert check["grade"] == "fail"
     assert Secrets(LOST).key_id in check["text"]

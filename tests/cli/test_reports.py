@@ -193,6 +193,7 @@ def test_doctor_finds_a_healthy_database_without_workers(fieldpost: Command, ser
         "clock",
         "broker",
         "blob store",
+        "pushes",
         "disk",
         "workers",
         "queue",

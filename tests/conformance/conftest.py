@@ -9,6 +9,7 @@ import pytest
 
 from deploy.local.lock import Endpoints
 from tests.conformance.service import Service, dispatch_service
+from tests.conformance.workshop_service import Workshop, workshop_service
 from tests.conftest import fresh_database
 
 
@@ -17,4 +18,11 @@ def service(servers: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Serve to every module; each case has tickets of its own, or leaves those that it finds as they are."""
     folder: Path = tmp_path_factory.mktemp("blobs")
     with fresh_database(servers) as url, dispatch_service(url, blob_url=folder.as_uri()) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def workshop(servers: Endpoints) -> Iterator[Workshop]:
+    """Serve contract 002 to every module; each case has things and tickets of its own."""
+    with fresh_database(servers) as url, workshop_service(url) as running:
         yield running

@@ -25,7 +25,7 @@ from tests.ops_api.serving import Api, serving, settings_for
 #: Contract 000's roles (seed-behaviours, 1.2).
 ROLES = ("dispatcher", "agent", "customer", "tech", "qa", "approver", "finance")
 _MANY = 1_000_000
-_LIMITS = Limits(
+LIMITS = Limits(
     auth_per_minute=_MANY,
     read_per_minute=_MANY,
     write_per_minute=_MANY,
@@ -129,7 +129,7 @@ def dispatch_service(database_url: str, **settings: Any) -> Iterator[Service]:
         **settings,
     }
     try:
-        with serving(settings_for(database_url, **said), limits=_LIMITS) as api:
+        with serving(settings_for(database_url, **said), limits=LIMITS) as api:
             desk = FieldDesk.of(api.db)
             desk.run(rates.PUT_RATE, RateWish(currency="USD", labor_hour_cents=8_000), by="finance")
             yield Service(api, desk, api.client())

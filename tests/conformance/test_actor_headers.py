@@ -14,8 +14,6 @@ from tests.commands.field_desk import INCIDENT
 from tests.conformance.service import Service, dispatch_service, error
 from tests.conftest import fresh_database
 
-pytestmark = pytest.mark.xdist_group("conformance")
-
 _WISH = {"priority": "URGENT", "incident_type": INCIDENT}
 
 

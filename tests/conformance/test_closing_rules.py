@@ -12,8 +12,6 @@ from tests.commands.site_work import completed, on_site, verified
 from tests.conformance.bodies import Body, now
 from tests.conformance.service import Service, error
 
-pytestmark = pytest.mark.xdist_group("conformance")
-
 POINTS = (
     *("work_performed", "parts_used_or_needed", "resolution_status", "onsite_photos_after"),
     "billing_authorization",

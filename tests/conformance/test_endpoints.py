@@ -14,8 +14,6 @@ from tests.conformance.bodies import Body
 from tests.conformance.contract import ENDPOINTS, STATES, Endpoint
 from tests.conformance.service import ROLES, Service, error
 
-pytestmark = pytest.mark.xdist_group("conformance")
-
 _TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 _IDS = {
     "x-correlation-id": "correlation-0007",

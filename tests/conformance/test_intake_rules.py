@@ -11,8 +11,6 @@ from tests.commands.field_desk import INCIDENT
 from tests.conformance.bodies import Body
 from tests.conformance.service import Service, error
 
-pytestmark = pytest.mark.xdist_group("conformance")
-
 _WISH = {"priority": "urgent", "incident_type": INCIDENT}
 _SURE = {"identity_confidence": 90, "classification_confidence": 90, "sop_handoff_acknowledged": True}
 

@@ -15,8 +15,6 @@ from tests.conformance.service import ROLES, Service, error
 from tests.jwt_attacks import SECRET
 from tests.worker_process import until
 
-pytestmark = pytest.mark.xdist_group("conformance")
-
 FIELDS = {
     *("id", "account_id", "site_id", "asset_id", "state", "priority", "incident_type", "summary", "description"),
     *("nte_cents", "scheduled_start", "scheduled_end", "assigned_provider_id", "assigned_tech_id", "version"),

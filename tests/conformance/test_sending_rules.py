@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from tests.commands import schedules
 from tests.commands.field_desk import INCIDENT
 from tests.commands.site_work import on_site
 from tests.conformance.bodies import Body, moment, now
 from tests.conformance.service import Service, error
-
-pytestmark = pytest.mark.xdist_group("conformance")
 
 _WISH = {"priority": "urgent", "incident_type": INCIDENT}
 

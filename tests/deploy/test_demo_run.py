@@ -91,7 +91,7 @@ def test_the_demonstration_accounts_for_every_message_and_leaves_nothing_behind(
 @pytest.mark.parametrize("moment", ["mail written", "PostgreSQL and Valkey", "Backfill"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_midway_leaves_nothing_behind(temporary: Path, moment: str, number: signal.Signals) -> None:
-    with _start(temporary, "--size", "1500") as process:
+    with _start(temporary, "--size", "500") as process:
         assert process.stdout is not None
         for line in process.stdout:
             if moment in line:
@@ -127,7 +127,7 @@ def test_kept_it_serves_the_api_until_it_is_stopped_and_leaves_only_its_data(tem
 
 
 def test_a_failure_is_told_with_the_last_lines_of_the_logs(temporary: Path) -> None:
-    with _start(temporary, "--size", "1500") as process:
+    with _start(temporary, "--size", "500") as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "Backfill" in line:

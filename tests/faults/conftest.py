@@ -10,15 +10,14 @@ from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import create_engine, text
 
 from deploy.local.lock import Endpoints
 from deploy.local.supervisor import Supervisor
-from models import schema
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
-from tests.conftest import memory
+from tests.conftest import admin, make_template, memory
 from tests.faults.forked import forked
+from tests.fcm_server import FcmServer, fcm_server
 from tests.flow.imports import Import
 from tests.smtp_server import HOST, PASSWORD, USER, smtp_server
 from tests.worker_process import WorkerProcesses
@@ -36,26 +35,27 @@ def supervisor() -> Iterator[Supervisor]:
 
 
 @pytest.fixture(scope="session")
-def servers(supervisor: Supervisor) -> Endpoints:
+def servers(supervisor: Supervisor) -> Iterator[Endpoints]:
     """Return the servers' addresses, with the template that the tests' databases are made from."""
-    url = supervisor.endpoints.database_url
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("CREATE DATABASE fieldpost_template"))
-    engine.dispose()
-    engine = create_engine(url.replace("/postgres?", "/fieldpost_template?"))
-    with engine.begin() as connection:
-        schema.migrate(connection)
-    engine.dispose()
-    return supervisor.endpoints
+    make_template(supervisor.endpoints)
+    yield supervisor.endpoints
+    admin(supervisor.endpoints.database_url).dispose()
 
 
 @pytest.fixture
-def relayed(settings: Settings) -> Iterator[Settings]:
-    """Settings under which notices to people have a relay to leave by."""
+def fcm() -> Iterator[FcmServer]:
+    """A service to push by."""
+    with fcm_server() as server:
+        yield server
+
+
+@pytest.fixture
+def relayed(settings: Settings, fcm: FcmServer, tmp_path: Path) -> Iterator[Settings]:
+    """Settings under which notices to people have a relay to leave by, and pushes a service."""
     with smtp_server() as post:
         url = SecretStr(f"smtp://{quote(USER)}:{PASSWORD}@{HOST}:{post.port}")
-        yield settings.model_copy(update={"mail_relay_url": url, "mail_from": "desk@example.org"})
+        pushes = {"fcm_credentials_file": fcm.write(tmp_path), "fcm_endpoint": fcm.endpoint}
+        yield settings.model_copy(update={"mail_relay_url": url, "mail_from": "desk@example.org", **pushes})
 
 
 @pytest.fixture

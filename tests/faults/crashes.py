@@ -24,6 +24,7 @@ from models import schema
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
 from tests.faults.failpoints import Action, Fate, Plan
+from tests.faults.feeds import Feeds
 from tests.faults.forked import Forked, forked
 from tests.faults.office import Office
 from tests.gmail_server.server import GmailServer
@@ -51,7 +52,7 @@ class Crashes:
         self, office: Office, children: Forked, folder: Path, action: Action = Action.KILL, *, mails: int = 2
     ) -> None:
         self._office, self._children, self._folder, self._action = office, children, folder, action
-        self._mails = mails
+        self._feeds, self._mails = Feeds(office), mails
         self.hit: list[str] = []
 
     def happen(self, points: Sequence[str]) -> None:
@@ -102,7 +103,7 @@ class Crashes:
             if point.startswith(_AT_END):
                 child.send_signal(signal.SIGTERM)
             else:
-                self._office.feed(point, self._mails)
+                self._feeds.feed(point, self._mails)
             if _comes(lambda: not flag.exists(), _AGAIN):
                 return
         raise AssertionError(f"{point} was not passed")

@@ -154,8 +154,17 @@ COMMAND_STEPS = (
 )
 #: Before it the effect is committed and the client has heard nothing; after it, the head of the answer is on its way.
 API_STEPS = (Step("api.answer", "ops_api.requests:Exchange.send"),)
+#: The bytes of an upload: kept as they come; the last judged, stored, and made a photo by the transaction that
+#: acknowledges them.
+UPLOAD_STEPS = (
+    Step("upload.keep", "pipeline.runtime.resumable_rows:keep"),
+    Step("upload.check", "pipeline.runtime.uploads:check"),
+    Step("upload.note", "pipeline.runtime.uploads:note"),
+    Step("upload.finish", "pipeline.runtime.resumable_rows:finish"),
+    Step("photo.add", "pipeline.runtime.photo_rows:add"),
+)
 STEPS: Mapping[str, Step] = MappingProxyType(
-    {step.name: step for step in (*WORKER_STEPS, *SENDER_STEPS, *COMMAND_STEPS, *API_STEPS)}
+    {step.name: step for step in (*WORKER_STEPS, *SENDER_STEPS, *COMMAND_STEPS, *API_STEPS, *UPLOAD_STEPS)}
 )
 
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
-from models.enums import BlobKind, Lane, NoticeKind, Provider, ReconcileScope, ReprocessKind
+from models.enums import (
+    Provider,
+)
 from pipeline.adapters.blobs import open_blob_store
 from pipeline.adapters.wiring import CREDENTIALS
-from pipeline.commands import erasing, mailboxes, push, reconcile, reprocessing, sync
-from pipeline.core.field_work import Window
-from pipeline.core.notices import Words
-from pipeline.runtime import blob_rows, clock_requests, field_rows, ledger, notices, visit_rows
+from pipeline.commands import mailboxes, push, sync
 from pipeline.runtime.db import Database
-from pipeline.runtime.jobs import Emit
-from pipeline.runtime.ledger import Line
 from pipeline.runtime.secrets import Secrets
 from pipeline.runtime.settings import Settings
 from tests import conservation, factories
+from tests.fcm_server import FcmServer
 from tests.flow.imports import mailbox_letters
 from tests.gmail_server.server import GmailServer
 from tests.passing_time import let_time_pass
@@ -32,8 +28,6 @@ from tests.worker_process import until
 ADDRESS = "support@example.org"
 TOPIC = "projects/p/topics/t"
 _ASSETS = 1_000
-#: A number that no worker has: whatever it holds is lost.
-_NOBODY = 999_999
 
 _PENDING = "SELECT count(*) FROM jobs WHERE state <> 'dead' AND stage <> 'history'"
 _UNCALM = """
@@ -45,26 +39,25 @@ _LISTED = """
     SELECT sync_cursor IS NOT NULL AND NOT EXISTS (SELECT FROM jobs WHERE stage = 'backfill')
       FROM mailboxes WHERE id = :id
 """
-#: One that is through, so that no stage has it at hand.
-_TICKET = """
-    SELECT t.id FROM tickets t
-      JOIN ticket_messages l ON l.ticket_id = t.id JOIN outbound b ON b.message_id = l.message_id
-     WHERE b.kind = 'acknowledgement' AND b.state = 'sent' ORDER BY t.id LIMIT 1
+#: What is fed ends by itself, and that is told once to the trail and to the order's steps.
+_ENDED_WRONGLY = """
+    SELECT s.id AS session_id, count(e.id) AS times
+      FROM work_sessions s LEFT JOIN work_session_events e ON e.session_id = s.id AND e.action = 'resumed'
+     GROUP BY s.id, s.order_id, s.state
+    HAVING count(e.id) <> 1 OR s.state <> 'running'
+        OR (SELECT count(*) FROM work_order_events w WHERE w.order_id = s.order_id) <> 1
 """
-_HOLD = """
-    INSERT INTO schedule_holds (org_id, ticket_id, reason, starts_at, ends_at, from_state)
-    VALUES (:org, :ticket, 'CUSTOMER_PENDING', now() - interval '2 hours', now() - interval '1 hour',
-            'READY_TO_SCHEDULE') ON CONFLICT DO NOTHING
-"""
-_PENDING_TICKET = "UPDATE tickets SET dispatch_state = 'PENDING_CUSTOMER_CONFIRMATION' WHERE id = :ticket"
 
 
 class Office:
-    """One Gmail mailbox that is listed, read, answered from and compared; `feed` makes work for a failpoint."""
+    """One Gmail mailbox that is listed, read, answered from and compared."""
 
-    def __init__(self, server: GmailServer, db: Database, settings: Settings, folder: Path) -> None:
+    def __init__(
+        self, server: GmailServer, db: Database, settings: Settings, folder: Path, *, pushes: FcmServer | None = None
+    ) -> None:
+        self._pushes = pushes
         self.db, self.settings, self.box = db, settings, server.mailbox(ADDRESS)
-        self._arrived = self._blank = 0
+        self._arrived = 0
         content = server.authorized_user_file(folder / "credentials.json", ADDRESS).read_bytes()
         sealed = Secrets.of(settings).seal(CREDENTIALS, ADDRESS, content)
         source = {"endpoint": server.url}
@@ -96,15 +89,6 @@ class Office:
             self.box.add(raw.encode())
         with self.db.begin() as connection:
             push.announce(connection, {ADDRESS})
-
-    def feed(self, point: str, mails: int = 2) -> None:
-        """Make work that passes a failpoint of a worker."""
-        name = point.rpartition(".")[0]
-        for prefix, feed in self._feeds().items():
-            if name.startswith(prefix):
-                feed()
-                return
-        self.arrive(mails)
 
     def is_listed(self) -> bool:
         """Say whether the mailbox was listed once."""
@@ -150,6 +134,8 @@ class Office:
             *(f"other tickets: {sorted(group)}" for group in found ^ wanted),
             *(f"letter nobody expected: {kind}" for kind in mailbox_letters(self.db) if kind != ("parse", "permanent")),
             *self._sent_wrongly(),
+            *self._never_pushed(),
+            *(f"ended {row.times} times: pause of {row.session_id}" for row in factories.rows(self.db, _ENDED_WRONGLY)),
         ]
 
     def value(self, statement: str, **values: Any) -> Any:
@@ -173,130 +159,9 @@ class Office:
             *odd,
         ]
 
-    def _feeds(self) -> dict[str, Callable[[], None]]:
-        return {
-            "stage.backfill": self._list,
-            "stage.reconcile": self._compare,
-            "stage.reprocess": self._repeat,
-            "stage.watch": self._watch,
-            "stage.clocks": self._time_anew,
-            "stage.lapse": self._let_a_hold_lapse,
-            "stage.invite": self._move_a_visit,
-            "stage.erase": self._erase_nobody,
-            "stage.forget": self._mark_bytes,
-            "stage.notify": self._invite,
-            "runner.follow": self._fetch_again,
-            "dlq.bury": self._blank_mail,
-            "sweeper.reclaim": self._lose,
-            "sweeper.promote": self._wait,
-        }
-
-    def _list(self) -> None:
-        with self.db.begin() as connection:
-            sync.request_backfill(connection, self.mailbox_id)
-
-    def _compare(self) -> None:
-        with self.db.begin() as connection:
-            reconcile.request_reconcile(connection, self.mailbox_id, ReconcileScope.FULL, "ann")
-
-    def _repeat(self) -> None:
-        running = "SELECT id FROM reprocessings WHERE state IN ('comparing', 'applying')"
-        with self.db.begin() as connection:
-            for run_id in connection.execute(text(running)).scalars().all():
-                reprocessing.cancel(connection, self.org_id, run_id)
-            reprocessing.start(connection, self.org_id, None, ReprocessKind.PARSE, "ann")
-
-    def _watch(self) -> None:
-        with self.db.begin() as connection:
-            connection.execute(text("UPDATE watches SET renew_at = now() - interval '1 second'"))
-            push.request_watches(connection, TOPIC)
-
-    def _time_anew(self) -> None:
-        with self.db.begin() as connection:
-            clock_requests.request(connection, self.org_id)
-
-    def _let_a_hold_lapse(self) -> None:
-        """Have a schedule wait that nobody confirmed in time."""
-        with self.db.begin() as connection:
-            ticket_id = self._scheduled(connection)
-            if ticket_id is None:
-                return
-            values = {"org": self.org_id, "ticket": ticket_id}
-            connection.execute(text(_HOLD), values)
-            connection.execute(text(_PENDING_TICKET), values)
-            open_hold = text("SELECT id FROM schedule_holds WHERE ticket_id = :ticket AND state = 'open'")
-            key = str(connection.execute(open_hold, values).scalar_one())
-            ledger.put(connection, [Emit("lapse", key, self.org_id, None, Lane.LIVE, 0, "lapse")])
-
-    def _move_a_visit(self) -> None:
-        """Have the customer told of another time."""
-        with self.db.begin() as connection:
-            ticket_id = self._scheduled(connection)
-            if ticket_id is None:
-                return
-            ticket = field_rows.read(connection, ticket_id)
-            before = visit_rows.current(connection, ticket_id)
-            start = (before.window.starts_at if before else ticket.now) + timedelta(hours=1)
-            visit = visit_rows.book(connection, ticket, Window(start, start + timedelta(hours=1)))
-            ledger.put(connection, [visit_rows.invitation(visit)])
-
-    def _scheduled(self, connection: Connection) -> UUID | None:
-        """Return a ticket with field work; None, with mail on its way, while there is no ticket."""
-        ticket_id: UUID | None = connection.execute(text(_TICKET)).scalar_one_or_none()
-        if ticket_id is None:
-            self.arrive(1)
-            return None
-        field_rows.save(connection, field_rows.read(connection, ticket_id), {})
-        return ticket_id
-
-    def _erase_nobody(self) -> None:
-        """Forget an address that never wrote: what is here stays whole."""
-        with self.db.begin() as connection:
-            erasing.erase_address(
-                connection, self.org_id, f"nobody{uuid4()}@nowhere.example", actor="ann", reason="asked"
-            )
-
-    def _mark_bytes(self) -> None:
-        """Have bytes taken away that nothing needs."""
-        with self.db.begin() as connection:
-            blob_rows.note_blobs(connection, BlobKind.RAW, [(self.org_id, uuid4().bytes * 2, 1, 1)])
-            connection.execute(text("UPDATE blobs SET erased_at = now() WHERE size = 1"))
-            key = str(self.org_id)
-            ledger.put(connection, [Emit("forget", key, self.org_id, None, Lane.REPAIR, 0, "forget")])
-
-    def _invite(self) -> None:
-        with self.db.begin() as connection:
-            person = text("INSERT INTO people (email) VALUES (:email) RETURNING id")
-            address = f"{uuid4()}@example.org"
-            person_id = connection.execute(person, {"email": address}).scalar_one()
-            notices.tell(
-                connection, Secrets.of(self.settings), org_id=self.org_id, person_id=person_id,
-                kind=NoticeKind.INVITATION, recipient=address, words=Words("Welcome", "come in"),
-            )  # fmt: skip
-
-    def _fetch_again(self) -> None:
-        self._put("fetch", lane=Lane.BACKFILL)
-
-    def _blank_mail(self) -> None:
-        self._blank += 1
-        self.box.add(b"\r\n" * (self._blank + 1))
-
-    def _lose(self) -> None:
-        """Let a worker that is gone hold a job."""
-        with self.db.begin() as connection:
-            ledger.put(connection, [self._again("index")])
-            line = Line("index", Lane.REPAIR)
-            ledger.claim(connection, line, batch=1, worker=_NOBODY, lease=timedelta(hours=1))
-
-    def _wait(self) -> None:
-        self._put("index", delay=timedelta(milliseconds=1))
-
-    def _put(self, stage: str, **options: Any) -> None:
-        with self.db.begin() as connection:
-            ledger.put(connection, [self._again(stage, **options)])
-
-    def _again(self, stage: str, lane: Lane = Lane.REPAIR, delay: timedelta = timedelta(0)) -> Emit:
-        """Return a step that was done before and has nothing more to do."""
-        table = {"fetch": "occurrences", "index": "messages"}[stage]
-        key = str(self.value(f"SELECT min(id) FROM {table}"))
-        return Emit(stage, key, self.org_id, self.mailbox_id, lane, 0, "again", delay=delay)
+    def _never_pushed(self) -> list[str]:
+        """Return the notifications that no device had, or that are not known to have been pushed."""
+        rows = factories.rows(self.db, "SELECT CAST(id AS text) AS id, pushed_at FROM notifications")
+        taken = [] if self._pushes is None else self._pushes.taken
+        had = {one["data"]["notificationId"] for one in taken}
+        return [f"never pushed: {row.id}" for row in rows if row.id not in had or row.pushed_at is None]

@@ -21,7 +21,7 @@ from tests.faults.proxy import Proxy, before_valkey
 from tests.flow.imports import Import
 from tests.worker_process import WorkerProcesses, until, worker_processes
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 #: How long the broker stays away in the long form, in seconds.
 _ABSENCE = 20

@@ -15,7 +15,7 @@ from tests.faults.skewed_worker import NAME
 from tests.flow.imports import Import
 from tests.worker_process import WorkerProcesses, until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _DAY = 86_400
 _SLOTS = "SELECT slot_at, taken_at, outcome FROM slots WHERE schedule = :name ORDER BY slot_at"

@@ -31,7 +31,7 @@ from tests.flow.imports import Import
 from tests.ops_api.serving import serving, settings_for
 from tests.worker_process import WorkerProcesses, until, worker_processes
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _FEW = 70
 #: The steps of a mail; each is slowed down in turn so that the database stops in its very middle.

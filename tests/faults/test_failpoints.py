@@ -19,6 +19,7 @@ from tests.faults.crashes import Crashes, again
 from tests.faults.failpoints import STEPS, WORKER_STEPS, Action, Fate, Plan, points
 from tests.faults.forked import Forked, forked
 from tests.faults.office import Office
+from tests.fcm_server import FcmServer
 from tests.gmail_server.server import GmailServer
 
 pytestmark = pytest.mark.faults
@@ -30,6 +31,7 @@ _GROUPS = {
     "understanding": ("stage.parse", "stage.index", "stage.stitch", "stage.reprocess", "dlq.bury", "broker"),
     "deciding": ("stage.routing", "stage.triage", "stage.acknowledge", "stage.dispatch"),
     "administering": ("stage.clocks", "stage.lapse", "stage.invite", "stage.erase", "stage.forget", "stage.notify"),
+    "working": ("stage.push", "stage.judge", "stage.resume"),
     "keeping": ("sweeper", "schedule", "holdings", "dlq.advance", "runner.fail", "runner.follow"),
     "running": ("runner",),
 }
@@ -58,10 +60,10 @@ def children(quick: Settings, tmp_path: Path) -> Iterator[Forked]:
 
 
 @pytest.fixture
-def office(db: Database, quick: Settings, tmp_path: Path) -> Iterator[Office]:
+def office(db: Database, quick: Settings, fcm: FcmServer, tmp_path: Path) -> Iterator[Office]:
     """A company of this test's own, at a Gmail of its own."""
     with GmailServer(seed=1) as server:
-        yield Office(server, db, quick, tmp_path)
+        yield Office(server, db, quick, tmp_path, pushes=fcm)
 
 
 @pytest.mark.fault("F-01", "F-02", "F-03", "F-04", "F-05", "F-06", "F-07", "F-08", "F-10")

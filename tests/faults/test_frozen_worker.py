@@ -16,7 +16,7 @@ from tests.faults.forked import Forked, forked
 from tests.flow.imports import Import
 from tests.worker_process import until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _MAILS = 120
 

@@ -24,7 +24,7 @@ from tests.flow.imports import Import
 from tests.ops_api.serving import house, serving, settings_for
 from tests.worker_process import WorkerProcesses, until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _FEW = 60
 _DISK = "64m"

@@ -19,7 +19,7 @@ import pytest
 from tests.adapters.mail import letter, write_mbox
 from tests.worker_process import until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _MAILS = 1_500
 

@@ -12,7 +12,7 @@ from pipeline.runtime.settings import Settings
 from tests.faults.forked import Forked, forked
 from tests.flow.imports import Import
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _MAILS = 300
 

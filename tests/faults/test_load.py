@@ -12,7 +12,7 @@ from pipeline.runtime.settings import Settings
 from tests.flow.imports import Import
 from tests.worker_process import WorkerProcesses
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _SIZE = 4_400
 #: What a worker may grow by while it works off ten times what it did before: caches and batches of full size.

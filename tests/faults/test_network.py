@@ -20,7 +20,7 @@ from tests.faults.proxy import before_postgres, before_valkey
 from tests.flow.imports import Import
 from tests.worker_process import until, worker_processes
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _FEW = 40
 #: A dead peer is noticed within this many seconds (reliability, F-56).

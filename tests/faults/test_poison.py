@@ -17,7 +17,7 @@ from tests.faults.failpoints import Plan
 from tests.flow.imports import Import, mailbox_letters
 from tests.worker_process import WorkerProcesses, until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 _BURIED = text("""
     SELECT o.provider_id FROM dead_letters d JOIN occurrences o ON CAST(o.id AS text) = d.key

@@ -17,7 +17,7 @@ from pipeline.runtime.db import Database
 from tests.faults.proxy import before_postgres, before_valkey
 from tests.worker_process import until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 
 def _client(url: str) -> Redis:

@@ -15,7 +15,7 @@ from tests.factories import rows, value
 from tests.faults.schedulers import NAME
 from tests.worker_process import WorkerProcesses, until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 DEATHS, SCHEDULERS = 100, 6
 

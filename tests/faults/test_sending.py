@@ -30,7 +30,7 @@ from tests.passing_time import let_time_pass
 from tests.smtp_server import HOST, PASSWORD, Post, smtp_server
 from tests.worker_process import until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 ADDRESS = "support@example.org"
 #: Every step of the stage, both ends of the call, and the moment after the commit in which nobody was told.

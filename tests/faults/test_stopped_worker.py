@@ -15,6 +15,7 @@ from tests.faults.crashes import GRANTED, Crashes, again
 from tests.faults.failpoints import Action, Fate, Plan
 from tests.faults.forked import Forked, forked
 from tests.faults.office import Office
+from tests.fcm_server import FcmServer
 from tests.gmail_server.server import GmailServer
 from tests.worker_process import until
 
@@ -29,10 +30,10 @@ def children(relayed: Settings, tmp_path: Path) -> Iterator[Forked]:
 
 
 @pytest.fixture
-def office(db: Database, relayed: Settings, tmp_path: Path) -> Iterator[Office]:
+def office(db: Database, relayed: Settings, fcm: FcmServer, tmp_path: Path) -> Iterator[Office]:
     """A company of this test's own, at a Gmail of its own."""
     with GmailServer(seed=1) as server:
-        yield Office(server, db, relayed, tmp_path)
+        yield Office(server, db, relayed, tmp_path, pushes=fcm)
 
 
 @pytest.mark.fault("F-14")

@@ -29,7 +29,7 @@ from pipeline.table import STAGES
 from tests import factories
 from tests.factories import NOON, rows, value
 from tests.stages.fakes import MemoryBlobs, MemorySource, MemorySources, MortalParser
-from tests.stages.post import MemoryNotifier, MemorySenders
+from tests.stages.post import MemoryNotifier, MemoryPusher, MemorySenders
 from tests.stages.world import SECRETS
 from tests.worker_process import until
 
@@ -88,6 +88,7 @@ class Town:
             texts=DocumentTexts(),
             parser=self.parser,
             notifier=MemoryNotifier(),
+            pusher=MemoryPusher(),
         )
         rows(db, _QUEUE, org=self.org_id, box=self.big, count=size)
         rows(db, "INSERT INTO flows (mailbox_id, lane, finish) VALUES (:box, 'backfill', :count)",

@@ -22,7 +22,6 @@ _STEPS = (
 
 
 @pytest.mark.faults
-@pytest.mark.xdist_group("faults")
 @pytest.mark.parametrize("seed", [1, *(pytest.param(number, marks=pytest.mark.soak) for number in range(2, 11))])
 @pytest.mark.fault("F-12")
 def test_workers_that_are_killed_mirror_a_mailbox_that_lives_on(

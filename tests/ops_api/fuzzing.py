@@ -51,6 +51,8 @@ CHECKED = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
+#: Bytes of an upload that goes on (tus 1.0.0) leave as they are.
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 _ASKED = frozenset({"method", "url", "headers", "files", "data", "json", "params"})
 #: Where a mailbox that is there would be asked for at its provider, which is not there.
 _ASK_A_PROVIDER = frozenset({"/mailboxes/{mailbox_id}/connectivity", "/mailboxes/{mailbox_id}/sync/labels"})

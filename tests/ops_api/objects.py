@@ -94,7 +94,44 @@ _INVOICE = """
     VALUES (:org, floor(random() * 1e15), :name, :ticket, 'USD', 0, 0, 0, 0, 0, :name, :name, '2026-03-02', :name)
     RETURNING id
 """
+_DEVICE = """
+    INSERT INTO devices (org_id, person_id, platform, token_sha256, token_sealed)
+    VALUES (:org, :person, 'android', sha256(CAST(:digest AS bytea)), '') RETURNING id
+"""
+_NOTIFICATION = """
+    WITH ordered AS (INSERT INTO work_orders (org_id, title, due_at) VALUES (:org, :name, now()) RETURNING id)
+    INSERT INTO notifications (org_id, person_id, kind, order_id, title, body, reference)
+    SELECT :org, :person, 'WO_ASSIGNED', id, :name, :name, :name FROM ordered RETURNING id
+"""
 _WORDS = "UPDATE tickets SET subject = :name, requester_email = :name || '@canary.example' WHERE id = :ticket"
+_CATEGORY = "INSERT INTO item_categories (org_id, name) VALUES (:org, :name) RETURNING id"
+_STOCK_PART = "INSERT INTO parts (org_id, category_id, name) VALUES (:org, :category, :name) RETURNING id"
+_ITEM = """
+    INSERT INTO inventory_items (org_id, serial_number, name, category_id)
+    VALUES (:org, 'RM-' || upper(left(md5(:digest), 20)), :name, :category) RETURNING id
+"""
+_REPAIR_ORDER = """
+    INSERT INTO work_orders (org_id, policy, state, title, item_id)
+    VALUES (:org, 'workshop', 'under_review', :name, :item) RETURNING id
+"""
+_FIELD_ORDER = """
+    INSERT INTO work_orders (org_id, title, site_id, due_at) VALUES (:org, :name, :site, now() + interval '1 day')
+    RETURNING id
+"""
+_CHECKLIST = (
+    "INSERT INTO checklists (org_id, site_id, name, created_by) VALUES (:org, :site, :name, :name) RETURNING id"
+)
+_PHOTO = """
+    INSERT INTO order_photos (org_id, order_id, kind, attempt, source_sha256, sha256, thumbnail_sha256, content_type,
+                              size, width, height, device, uploaded_by)
+    VALUES (:org, :order, 'ISSUE', 0, sha256(CAST(:digest AS bytea)), sha256(CAST(:digest AS bytea)),
+            sha256(CAST(:digest AS bytea)), 'image/jpeg', 1, 1, 1, :name, :name) RETURNING id
+"""
+_UPLOAD = """
+    INSERT INTO resumable_uploads (org_id, order_id, owner, kind, device, length, expires_at)
+    VALUES (:org, :order, :name, 'ISSUE', :name, 9, now() + interval '1 day') RETURNING id
+"""
+_REPAIR = "INSERT INTO repairs (order_id, org_id, minutes, flag_color, xp_amount) VALUES (:order, :org, 20, 'green', 1)"
 
 
 @dataclass
@@ -228,6 +265,39 @@ def _certificate(the: Objects) -> str:
     return "hv"
 
 
+def _field_order(the: Objects) -> UUID:
+    site_id = the.insert(
+        "INSERT INTO sites (org_id, account_id, name) VALUES (:org, :account, :name) RETURNING id",
+        account=_account(the),
+    )
+    return the.insert(_FIELD_ORDER, site=site_id)
+
+
+def _checklist(the: Objects) -> UUID:
+    site_id = the.insert("SELECT site_id FROM work_orders WHERE id = :order", order=_field_order(the))
+    return the.insert(_CHECKLIST, site=site_id)
+
+
+def _photo(the: Objects) -> UUID:
+    name = f"{CANARY}-{uuid4().hex}"
+    the.insert(_EVIDENCE_BLOB, name=name)
+    return the.insert(_PHOTO, name=name, order=_field_order(the))
+
+
+def _upload(the: Objects) -> UUID:
+    return the.insert(_UPLOAD, order=_field_order(the))
+
+
+def _item(the: Objects) -> UUID:
+    return the.insert(_ITEM, category=the.insert(_CATEGORY))
+
+
+def _repair(the: Objects) -> UUID:
+    order_id = the.insert(_REPAIR_ORDER, item=_item(the))
+    the.insert(_REPAIR, order=order_id)
+    return order_id
+
+
 #: How each name of a path comes to be.
 MAKERS: Mapping[str, Callable[[Objects], Any]] = {
     "mailbox_id": _mailbox,
@@ -267,8 +337,18 @@ MAKERS: Mapping[str, Callable[[Objects], Any]] = {
     "rate_id": _simple("INSERT INTO rates (org_id, currency, labor_hour_cents) VALUES (:org, 'USD', 1) RETURNING id"),
     "part_id": lambda the: the.insert(_PART, ticket=the.made["ticket_id"]),
     "time_id": lambda the: the.insert(_TIME, ticket=the.made["ticket_id"]),
+    "device_id": lambda the: the.insert(_DEVICE, person=_person(the)),
+    "notification_id": lambda the: the.insert(_NOTIFICATION, person=_person(the)),
     "invoice_id": lambda the: the.insert(_INVOICE, ticket=_ticket(the)),
     "plan_id": _simple(_PLAN),
+    "order_id": _field_order,
+    "checklist_id": _checklist,
+    "photo_id": _photo,
+    "upload_id": _upload,
+    "repair_id": _repair,
+    "item_id": _item,
+    "category_id": _simple(_CATEGORY),
+    "workshop_part_id": lambda the: the.insert(_STOCK_PART, category=the.insert(_CATEGORY)),
     "name": _certificate,
     #: Good for nothing: whoever has the token of a link is the customer.
     "token": lambda _: "x" * 43,

@@ -45,6 +45,12 @@ _BODIES: dict[tuple[str, str], object] = {
     },
     ("PUT", "/billing/rates"): {"currency": "USD", "labor_hour_cents": 1},
     ("PUT", "/billing/series"): {"prefix": "R-"},
+    ("POST", "/api/v1/work-orders"): {
+        "gameZoneId": str(UUID(int=1)),
+        "sourceChecklist": {"name": "x"},
+        "aItem": {"id": "1", "text": "x"},
+    },
+    ("POST", "/api/v1/devices/register"): {"platform": "android", "fcmToken": "phone"},
 }
 _HOUR = {"start": "2030-01-01T10:00:00Z", "end": "2030-01-01T11:00:00Z"}
 _SCHEDULE = "/tickets/{ticket_id}/schedule"
@@ -54,17 +60,38 @@ _BODIES |= {
     ("POST", f"{_SCHEDULE}/move"): _HOUR,
     ("POST", f"{_SCHEDULE}/hold"): {"hold_reason": "CUSTOMER_PENDING", "confirmation_window": _HOUR},
 }
+_BODIES |= {
+    ("PATCH", f"/api/v1/inventory/{one}/"): {"name": "x"}
+    for one in ("items/{item_id}", "categories/{category_id}", "parts/{workshop_part_id}")
+}
 _QUERIES = {"/search": {"q": CANARY}, "/tickets": {"q": CANARY}}
 #: Lists that hold nothing of any site: those who reach a part of the organization work with all of it.
 _SHARED = {"/queues", "/tickets/saved-views", "/dispatch/templates", "/dispatch/templates/{incident_type}"}
+_REPAIR, _STOCK = "/api/v1/tickets/{repair_id}", "/api/v1/inventory"
+#: One place that all of the organization work in (decision 45).
+_SHARED |= {
+    *("/api/v1/tickets/", f"{_REPAIR}/", f"{_REPAIR}/transitions/", f"{_REPAIR}/review-approve/"),
+    *(f"{_REPAIR}/manual-metrics/", f"{_REPAIR}/assign/", f"{_REPAIR}/cancel/"),
+    *(f"{_STOCK}/items/", f"{_STOCK}/items/{{item_id}}/"),
+    *(f"{_STOCK}/categories/", f"{_STOCK}/categories/{{category_id}}/"),
+    *(f"{_STOCK}/parts/", f"{_STOCK}/parts/{{workshop_part_id}}/"),
+}
+#: The same place: its technicians' names, and what they did.
+_SHARED |= {"/api/v1/leaderboard/"}
 #: What is not there for an owner, either: nobody works the new queue, and there is no address to write from.
 _MISSING = {"/queues/{queue_id}/members/{person_id}", "/tickets/{ticket_id}/reply", "/tickets/{ticket_id}/invoice"}
+#: Somebody else's own: not even an administrator's.
+_MISSING |= {"/api/v1/devices/{device_id}", "/api/v1/me/notifications/{notification_id}/read"}
+#: An upload is its owner's alone, and a photo is taken away by who took it.
+_MISSING |= {"/api/v1/uploads/resumable/{upload_id}"}
+_ANOTHERS = {"/api/v1/uploads/photos/{photo_id}"}
 #: Here the owner must find it: what cannot be found by anybody would prove nothing of the others.
 _TELLING = {"/search", "/tickets", "/people", "/accounts", "/queues", "/mailboxes", "/ops/jobs/dlq", "/api-tokens"}
+_TELLING |= {"/api/v1/work-orders", "/api/v1/tickets/", "/api/v1/inventory/items/", "/api/v1/inventory/parts/"}
 #: Named by a word that each organization has its own of, and not by an object.
 _BY_WORD = {("PUT", "/dispatch/templates/{incident_type}"), ("DELETE", "/dispatch/templates/{incident_type}")}
 #: Who has no organization's whole reach is answered with what they reach; the rest is not for them.
-_NOT_THERE = {Scope.TICKET, Scope.OUTBOUND}
+_NOT_THERE = {Scope.TICKET, Scope.OUTBOUND, Scope.DEVICE, Scope.NOTIFICATION}
 _GENEROUS = Limits(
     auth_per_minute=10_000,
     read_per_minute=100_000,
@@ -190,7 +217,9 @@ def _send(row: Access, path: str, body: object, person: Person) -> tuple[int, st
     if row.method != "GET":
         options["json"] = body
         # Commands of contract 000 are refused without one.
-        options["headers"] = {"Idempotency-Key": str(uuid4())}
+        headers = {"Idempotency-Key": str(uuid4())}
+        # Those of contract 004 are refused without a version; what was made here has the first.
+        options["headers"] = headers | ({"If-Match": '"0"'} if row.needs_version else {})
     answer = person.ask(row.method, path, follow_redirects=False, **options)
     return answer.status_code, answer.text
 
@@ -218,7 +247,7 @@ def _own(row: Access, path: str, body: object, owner: Person) -> list[str]:
     status, said = _send(row, path, body, owner)
     if row.method == "GET" and row.path in _TELLING and CANARY not in said:
         return [f"{row.path} as owner does not find {CANARY}: {status} {said[:200]}"]
-    is_missing = status == 404 and row.path in _MISSING
+    is_missing = (status == 404 and row.path in _MISSING) or (status == 403 and row.path in _ANOTHERS)
     if row.is_public or is_missing or status not in {401, 403, 404, 405, 429, 500}:
         return []
     return [f"{row.method} {row.path} as owner: {status} {said[:200]}"]

@@ -51,6 +51,11 @@ _ADDRESSES: list[tuple[str, str, Shape]] = [
     ("GET", "/api/v1/tickets", WORKSHOP),
     ("POST", "/api/v1/tickets/create/", WORKSHOP),
     ("POST", f"/api/v1/tickets/{_ID}/work-session/pause/", WORKSHOP),
+    *(
+        ("GET", f"/api/v1/{area}/nothing/", WORKSHOP)
+        for area in ("inventory", "xp", "rules", "attendance", "levels", "leaderboard")
+    ),
+    ("GET", "/api/v1/levelsx", TECHNICIAN),
     ("GET", "/api/v1/ticketsx", TECHNICIAN),
     ("POST", "/api/v1/auth/login", TECHNICIAN),
     ("GET", "/api/v1/me/work-orders", TECHNICIAN),
@@ -64,7 +69,7 @@ _BASES = {
     "/mail": MAIL,
     f"/tickets/{_ID}/qa": COMMAND,
     "/api/v1/tickets": WORKSHOP,
-    "/api/v1/work-orders": TECHNICIAN,
+    "/api/v1/nowhere": TECHNICIAN,
     "/api/cases": CASE,
 }
 
@@ -203,7 +208,7 @@ def test_contract_000_says_of_an_id_that_is_none_what_it_always_said(client: Cli
 
 
 def test_contract_004_names_fields_as_an_object(client: Client) -> None:
-    said = client.post("/api/v1/work-orders/weak").json()["error"]
+    said = client.post("/api/v1/nowhere/weak").json()["error"]
     assert set(said) == {"code", "message", "fields", "request_id"}
     assert said["fields"] == {"newPassword": "guessed at once"}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from pipeline.core.handing_over import Finding, Handed, HandOver, Outgoing
+from pipeline.core.pushing import Device, How, Push, Pushed
 from pipeline.ports import MailboxRef, Notice, Sender
 
 
@@ -86,3 +87,20 @@ class MemoryNotifier:
         if answer.how is HandOver.ACCEPTED:
             self.told.append(notice)
         return answer
+
+
+@dataclass
+class MemoryPusher:
+    """A push service; there is none until `is_ready`. Answers by device; one without any accepts."""
+
+    is_ready: bool = False
+    answers: dict[UUID, Pushed] = field(default_factory=dict)
+    #: What was pushed to which device, in order, whatever was answered.
+    pushed: list[tuple[Push, UUID]] = field(default_factory=list)
+
+    def push(self, push: Push, device: Device) -> Pushed:
+        self.pushed.append((push, device.device_id))
+        return self.answers.get(device.device_id, Pushed(How.ACCEPTED))
+
+    def close(self) -> None:
+        self.is_ready = False

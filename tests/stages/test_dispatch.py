@@ -14,6 +14,7 @@ from pipeline.runtime.db import Database
 from pipeline.stages import dispatch
 from tests import factories
 from tests.factories import mail
+from tests.ops_api import people
 from tests.stages.world import World
 
 STAGE = dispatch.STAGE
@@ -46,6 +47,33 @@ def test_a_case_becomes_a_work_order_due_within_its_service_level(world: World):
     assert (order.case_id, order.state, order.team_id, order.ticket_id) == (found, "created", None, None)
     assert order.due_at - order.created_at == timedelta(hours=4)
     assert order.trace_id
+
+
+def test_a_work_order_begins_with_a_step_under_an_audit_row_of_its_own(world: World):
+    world.run(STAGE, found := case(world, hours=1))
+    (order,) = orders(world)
+    assert (order.title, order.priority, order.attempt) == ("AUS_0123", "urgent", 0)
+    assert world.rows("SELECT asset_id FROM cases WHERE id = :id", id=found) == [(order.asset_id,)]
+    steps = world.rows("""
+        SELECT e.command, e.from_state, e.to_state, e.actor_id, a.action, a.actor_kind, a.target_kind, a.target_id
+          FROM work_order_events e JOIN audit_events a ON a.org_id = e.org_id AND a.number = e.audit_number
+    """)
+    assert [tuple(step) for step in steps] == [
+        ("stage.dispatch", None, "created", "system", "stage.dispatch", "SYSTEM", "work_order", str(order.id))
+    ]
+
+
+@pytest.mark.parametrize("state", ["assigned", "returned"])
+def test_a_case_whose_order_is_with_somebody_gets_no_second_one(world: World, state: str):
+    world.run(STAGE, found := case(world))
+    with world.db.begin() as connection:
+        person_id = people.member(connection, world.org_id, "technician")
+    world.rows(
+        "UPDATE work_orders SET state = :state, assigned_to_id = :person, return_reason = 'x'",
+        state=state,
+        person=person_id,
+    )
+    assert world.run(STAGE, found).loaded == 0
 
 
 def test_the_best_team_is_chosen_and_every_candidate_keeps_its_reasons(world: World):

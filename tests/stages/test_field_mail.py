@@ -91,9 +91,12 @@ def test_a_mail_about_an_asset_begins_field_work_under_its_own_trace(world: Worl
         ("NEW", "TRIAGED", "stage.triage"), ("TRIAGED", "READY_TO_SCHEDULE", "stage.dispatch"),
     ]  # fmt: skip
     trail = world.rows("SELECT number, actor_kind, action, target_id, trace_id FROM audit_events ORDER BY number")
-    assert [row.number for row in trail] == [row.audit_number for row in moved]
-    assert {(row.actor_kind, row.target_id) for row in trail} == {("SYSTEM", str(ticket.id))}
-    assert trail[-1].trace_id == order.trace_id
+    steps = world.rows("SELECT audit_number FROM work_order_events WHERE order_id = :id", id=order.id)
+    assert [row.number for row in trail] == [row.audit_number for row in (*moved, *steps)]
+    assert [(row.actor_kind, row.target_id) for row in trail] == [
+        *([("SYSTEM", str(ticket.id))] * 2), ("SYSTEM", str(order.id)),
+    ]  # fmt: skip
+    assert {row.trace_id for row in trail[1:]} == {order.trace_id}
 
 
 def test_many_cases_in_one_batch_move_each_ticket_once(world: World):

@@ -13,6 +13,7 @@ from pipeline.runtime import stitching
 from pipeline.stages import stitch
 from tests.core.threading_model import partition
 from tests.factories import NOON, mail
+from tests.stages.emptied import forget_tickets
 from tests.stages.world import World
 
 THREADS = 8
@@ -51,7 +52,7 @@ def forest(chance: random.Random, size: int) -> list[bytes]:
 
 
 def forget(world: World) -> None:
-    world.rows("TRUNCATE tickets, ticket_messages, thread_keys, regroupings, regrouped, held_apart, events CASCADE")
+    forget_tickets(world.db)
     world.rows("UPDATE occurrences SET state = 'parsed'")
 
 

@@ -23,7 +23,7 @@ from pipeline.stages import dispatch, parse, routing, stitch, triage
 from tests import factories
 from tests.factories import NOON
 from tests.stages.fakes import MemoryBlobs, MemorySource, MemorySources, MortalParser
-from tests.stages.post import MemoryNotifier, MemorySenders
+from tests.stages.post import MemoryNotifier, MemoryPusher, MemorySenders
 
 SECRETS = Secrets("a long secret key that only tests know")
 AnyStage = Stage[Any, Any]
@@ -54,6 +54,7 @@ class World:
         """Insert the organization and the mailbox."""
         self.blobs, self.sources = MemoryBlobs(), MemorySources()
         self.senders, self.parser, self.notifier = MemorySenders(), MortalParser(), MemoryNotifier()
+        self.pusher = MemoryPusher()
         self.ports = Ports(
             SystemClock(),
             self.blobs,
@@ -63,6 +64,7 @@ class World:
             texts=DocumentTexts(),
             parser=self.parser,
             notifier=self.notifier,
+            pusher=self.pusher,
         )
         with self.db.begin() as connection:
             self.org_id = factories.organization(connection, policy=self.policy)

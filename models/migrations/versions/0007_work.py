@@ -51,7 +51,7 @@ _GRANTS: tuple[tuple[str, list[str]], ...] = (
 _OPEN, _OPEN_BEFORE = "state NOT IN ('done', 'cancelled')", "state IN ('created', 'in_progress')"
 _STATES = "'created', 'assigned', 'in_progress', 'returned', 'outsourced', 'under_review', 'new', 'waiting_qc', 'rework', 'done', 'cancelled'"
 _STATE_OF_POLICY = "(policy = 'field' AND state IN ('created', 'assigned', 'in_progress', 'returned', 'outsourced', 'done', 'cancelled')) OR (policy = 'workshop' AND state IN ('under_review', 'new', 'assigned', 'in_progress', 'waiting_qc', 'rework', 'done', 'cancelled'))"
-_APPEND_ONLY = ("work_order_events", "work_session_events", "xp_transactions", "level_events")
+_APPEND_ONLY = ("work_order_events", "work_session_events", "xp_transactions", "level_events", "level_coupons")
 
 _GRANT = sa.text("""
     INSERT INTO role_permissions (role_id, permission)
@@ -229,7 +229,11 @@ def upgrade() -> None:
         "ix_devices_person", "devices", ["person_id"], unique=False, postgresql_where=sa.text("dropped_at IS NULL")
     )
     op.create_index(
-        "ix_devices_session", "devices", ["session_id"], unique=False, postgresql_where=sa.text("dropped_at IS NULL")
+        "ix_devices_session",
+        "devices",
+        ["session_id"],
+        unique=False,
+        postgresql_where=sa.text("session_id IS NOT NULL"),
     )
     op.create_index(
         "uq_devices_token", "devices", ["token_sha256"], unique=True, postgresql_where=sa.text("dropped_at IS NULL")
@@ -294,7 +298,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_checklists_site_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_checklists")),
     )
-    op.create_index(op.f("ix_checklists_org_id_site_id_id"), "checklists", ["org_id", "site_id", "id"], unique=False)
+    op.create_index(
+        "ix_checklists_held",
+        "checklists",
+        ["site_id", "name"],
+        unique=False,
+        postgresql_where=sa.text("state = 'held'"),
+    )
     op.create_table(
         "findings",
         sa.Column("order_id", sa.Uuid(), nullable=False),
@@ -548,7 +558,11 @@ def upgrade() -> None:
         sa.UniqueConstraint("org_id", "reference", name=op.f("uq_xp_transactions_org_id_reference")),
     )
     op.create_index(
-        op.f("ix_xp_transactions_org_id_person_id_id"), "xp_transactions", ["org_id", "person_id", "id"], unique=False
+        op.f("ix_xp_transactions_org_id_person_id_id"),
+        "xp_transactions",
+        ["org_id", "person_id", "id"],
+        unique=False,
+        postgresql_include=["amount", "created_at"],
     )
     op.create_table(
         "resumable_uploads",
@@ -649,6 +663,27 @@ def upgrade() -> None:
         postgresql_where=sa.text("state NOT IN ('done', 'cancelled')"),
     )
     op.create_index(
+        "ix_work_orders_due",
+        "work_orders",
+        ["org_id", "state", "due_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("policy = 'field'"),
+    )
+    op.create_index(
+        "ix_work_orders_due_at_site",
+        "work_orders",
+        ["site_id", "state", "due_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("policy = 'field'"),
+    )
+    op.create_index(
+        "ix_work_orders_due_mine",
+        "work_orders",
+        ["assigned_to_id", "state", "due_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("policy = 'field'"),
+    )
+    op.create_index(
         "ix_work_orders_due_soon",
         "work_orders",
         ["due_at"],
@@ -658,11 +693,11 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
-        "ix_work_orders_mine",
+        "ix_work_orders_mine_closed",
         "work_orders",
-        ["assigned_to_id", "id"],
+        ["assigned_to_id", "closed_at"],
         unique=False,
-        postgresql_where=sa.text("assigned_to_id IS NOT NULL"),
+        postgresql_where=sa.text("closed_at IS NOT NULL"),
     )
     op.create_index(
         "ix_work_orders_mine_open",
@@ -671,8 +706,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state NOT IN ('done', 'cancelled')"),
     )
-    op.create_index(op.f("ix_work_orders_org_id_policy_id"), "work_orders", ["org_id", "policy", "id"], unique=False)
-    op.create_index(op.f("ix_work_orders_org_id_state_id"), "work_orders", ["org_id", "state", "id"], unique=False)
+    op.create_index(
+        "ix_work_orders_outsourced",
+        "work_orders",
+        ["org_id", "state", "due_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("outsourced_to IS NOT NULL"),
+    )
     op.create_index(
         "ix_work_orders_overdue",
         "work_orders",
@@ -683,9 +723,30 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
+        "ix_work_orders_repairs",
+        "work_orders",
+        ["org_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("policy = 'workshop'"),
+    )
+    op.create_index(
+        "ix_work_orders_repairs_in",
+        "work_orders",
+        ["org_id", "state", "id"],
+        unique=False,
+        postgresql_where=sa.text("policy = 'workshop'"),
+    )
+    op.create_index(
+        "ix_work_orders_repairs_of",
+        "work_orders",
+        ["assigned_to_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("policy = 'workshop'"),
+    )
+    op.create_index(
         "uq_work_orders_in_progress",
         "work_orders",
-        ["assigned_to_id"],
+        ["org_id", "assigned_to_id"],
         unique=True,
         postgresql_where=sa.text("policy = 'workshop' AND state = 'in_progress'"),
     )
@@ -696,13 +757,13 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("state NOT IN ('done', 'cancelled')"),
     )
-    op.create_foreign_key(op.f("fk_work_orders_site_id"), "work_orders", "sites", ["site_id"], ["id"])
+    op.create_foreign_key(op.f("fk_work_orders_asset_id"), "work_orders", "assets", ["asset_id"], ["id"])
     op.create_foreign_key(op.f("fk_work_orders_assigned_to_id"), "work_orders", "people", ["assigned_to_id"], ["id"])
     op.create_foreign_key(op.f("fk_work_orders_item_id"), "work_orders", "inventory_items", ["item_id"], ["id"])
+    op.create_foreign_key(op.f("fk_work_orders_site_id"), "work_orders", "sites", ["site_id"], ["id"])
     op.create_foreign_key(op.f("fk_work_orders_created_by_id"), "work_orders", "people", ["created_by_id"], ["id"])
-    op.create_foreign_key(op.f("fk_work_orders_checklist_id"), "work_orders", "checklists", ["checklist_id"], ["id"])
     op.create_foreign_key(op.f("fk_work_orders_assigned_by_id"), "work_orders", "people", ["assigned_by_id"], ["id"])
-    op.create_foreign_key(op.f("fk_work_orders_asset_id"), "work_orders", "assets", ["asset_id"], ["id"])
+    op.create_foreign_key(op.f("fk_work_orders_checklist_id"), "work_orders", "checklists", ["checklist_id"], ["id"])
 
     _hold("work_orders", "state", _STATES)
     op.create_check_constraint(op.f("ck_work_orders_state_of_policy"), "work_orders", _STATE_OF_POLICY)
@@ -763,13 +824,13 @@ def downgrade() -> None:
         "UPDATE work_orders SET state = 'created' WHERE state NOT IN ('created', 'in_progress', 'done', 'cancelled')"
     )
     _hold("work_orders", "state", "'created', 'in_progress', 'done', 'cancelled'")
-    op.drop_constraint(op.f("fk_work_orders_asset_id"), "work_orders", type_="foreignkey")
-    op.drop_constraint(op.f("fk_work_orders_assigned_by_id"), "work_orders", type_="foreignkey")
     op.drop_constraint(op.f("fk_work_orders_checklist_id"), "work_orders", type_="foreignkey")
+    op.drop_constraint(op.f("fk_work_orders_assigned_by_id"), "work_orders", type_="foreignkey")
     op.drop_constraint(op.f("fk_work_orders_created_by_id"), "work_orders", type_="foreignkey")
+    op.drop_constraint(op.f("fk_work_orders_site_id"), "work_orders", type_="foreignkey")
     op.drop_constraint(op.f("fk_work_orders_item_id"), "work_orders", type_="foreignkey")
     op.drop_constraint(op.f("fk_work_orders_assigned_to_id"), "work_orders", type_="foreignkey")
-    op.drop_constraint(op.f("fk_work_orders_site_id"), "work_orders", type_="foreignkey")
+    op.drop_constraint(op.f("fk_work_orders_asset_id"), "work_orders", type_="foreignkey")
     op.drop_index(
         "uq_work_orders_item", table_name="work_orders", postgresql_where=sa.text("state NOT IN ('done', 'cancelled')")
     )
@@ -779,21 +840,29 @@ def downgrade() -> None:
         postgresql_where=sa.text("policy = 'workshop' AND state = 'in_progress'"),
     )
     op.drop_index(
+        "ix_work_orders_repairs_of", table_name="work_orders", postgresql_where=sa.text("policy = 'workshop'")
+    )
+    op.drop_index(
+        "ix_work_orders_repairs_in", table_name="work_orders", postgresql_where=sa.text("policy = 'workshop'")
+    )
+    op.drop_index("ix_work_orders_repairs", table_name="work_orders", postgresql_where=sa.text("policy = 'workshop'"))
+    op.drop_index(
         "ix_work_orders_overdue",
         table_name="work_orders",
         postgresql_where=sa.text(
             "policy = 'field' AND state IN ('created', 'assigned', 'in_progress', 'returned') AND overdue_told_at IS NULL"
         ),
     )
-    op.drop_index(op.f("ix_work_orders_org_id_state_id"), table_name="work_orders")
-    op.drop_index(op.f("ix_work_orders_org_id_policy_id"), table_name="work_orders")
+    op.drop_index(
+        "ix_work_orders_outsourced", table_name="work_orders", postgresql_where=sa.text("outsourced_to IS NOT NULL")
+    )
     op.drop_index(
         "ix_work_orders_mine_open",
         table_name="work_orders",
         postgresql_where=sa.text("state NOT IN ('done', 'cancelled')"),
     )
     op.drop_index(
-        "ix_work_orders_mine", table_name="work_orders", postgresql_where=sa.text("assigned_to_id IS NOT NULL")
+        "ix_work_orders_mine_closed", table_name="work_orders", postgresql_where=sa.text("closed_at IS NOT NULL")
     )
     op.drop_index(
         "ix_work_orders_due_soon",
@@ -802,6 +871,9 @@ def downgrade() -> None:
             "policy = 'field' AND state IN ('created', 'assigned', 'in_progress', 'returned') AND due_soon_told_at IS NULL"
         ),
     )
+    op.drop_index("ix_work_orders_due_mine", table_name="work_orders", postgresql_where=sa.text("policy = 'field'"))
+    op.drop_index("ix_work_orders_due_at_site", table_name="work_orders", postgresql_where=sa.text("policy = 'field'"))
+    op.drop_index("ix_work_orders_due", table_name="work_orders", postgresql_where=sa.text("policy = 'field'"))
     op.drop_index(
         "ix_work_orders_checklist_open",
         table_name="work_orders",
@@ -838,7 +910,11 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_resumable_uploads_order_id"), table_name="resumable_uploads")
     op.drop_index(op.f("ix_resumable_uploads_expires_at"), table_name="resumable_uploads")
     op.drop_table("resumable_uploads")
-    op.drop_index(op.f("ix_xp_transactions_org_id_person_id_id"), table_name="xp_transactions")
+    op.drop_index(
+        op.f("ix_xp_transactions_org_id_person_id_id"),
+        table_name="xp_transactions",
+        postgresql_include=["amount", "created_at"],
+    )
     op.drop_table("xp_transactions")
     op.drop_index(
         "uq_work_sessions_technician_open", table_name="work_sessions", postgresql_where=sa.text("state <> 'stopped'")
@@ -866,12 +942,12 @@ def downgrade() -> None:
     op.drop_table("notifications")
     op.drop_index(op.f("ix_findings_checklist_id"), table_name="findings")
     op.drop_table("findings")
-    op.drop_index(op.f("ix_checklists_org_id_site_id_id"), table_name="checklists")
+    op.drop_index("ix_checklists_held", table_name="checklists", postgresql_where=sa.text("state = 'held'"))
     op.drop_table("checklists")
     op.drop_table("parts")
     op.drop_table("inventory_items")
     op.drop_index("uq_devices_token", table_name="devices", postgresql_where=sa.text("dropped_at IS NULL"))
-    op.drop_index("ix_devices_session", table_name="devices", postgresql_where=sa.text("dropped_at IS NULL"))
+    op.drop_index("ix_devices_session", table_name="devices", postgresql_where=sa.text("session_id IS NOT NULL"))
     op.drop_index("ix_devices_person", table_name="devices", postgresql_where=sa.text("dropped_at IS NULL"))
     op.drop_table("devices")
     op.drop_table("rules_versions")
