@@ -30,7 +30,7 @@ demo: setup ## Build a shared mailbox and take it from inbox to work orders (KEE
 	@$(BIN)/python -m deploy.demo.run --seed $(SEED) $(if $(KEEP),--keep)
 
 test: setup ## Run every test with real PostgreSQL, Valkey and a real HTTP Gmail server
-	@$(BIN)/pytest -n 3 --dist loadgroup -m "not soak"
+	@$(BIN)/pytest -n 4 --dist loadgroup -m "not soak"
 
 check: setup ## Format, lint, types, import contracts, YAML
 	@$(BIN)/ruff format --check .

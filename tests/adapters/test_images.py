@@ -85,7 +85,7 @@ def test_a_photo_keeps_nothing_but_its_pixels_and_tells_when_and_where(reader: C
         image = opened(stored)
         assert dict(image.getexif()) == {}
         assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "progressive", "progression"}
-    assert (found.content_type, opened(found.content).info.get("progressive")) == ("image/jpeg", 1)
+    assert found.content_type == "image/jpeg"
 
 
 #: Where the red half is when a picture that lies as told is held upright (Exif 3.0, 4.6.5, Orientation).
