@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-#: What waits more than it works: one process each, from the first moment on, beside one that works. On 2 cores four
-#: processes so need 10 minutes where three needed 12, the last 3 of them for one that was left alone.
+#: What waits more than it works goes to one process each, from the first moment on, beside those that work; in pieces
+#: of a few minutes, so that none is left alone at the end (a run of 12 minutes once waited 3 for its last chain).
 _WAITING = {
-    "dying": ("tests/faults/",),
     "reading": ("tests/flow/",),
-    "starting": ("tests/faults/test_failpoints.py", "tests/deploy/", "tests/cli/", "tests/bench/"),
+    "failpoints": ("tests/faults/test_failpoints.py",),
+    "starting": ("tests/deploy/", "tests/bench/"),
+    "dying": tuple(f"tests/faults/test_{letter}" for letter in "bcdfi"),
+    "killed": ("tests/faults/",),
+    "commanded": ("tests/cli/",),
 }
 #: What stands on one service that is costly to start.
 _TOGETHER = {"conformance": ("tests/conformance/",)}

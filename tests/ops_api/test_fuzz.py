@@ -22,7 +22,7 @@ from tests.ops_api.serving import settings_for
 _ROLES = ("admin", "agent", "viewer")
 #: The operations are dealt out to so many tests, so that they can run side by side.
 _PARTS = 8
-_CASES, _MANY_CASES = 20_000, 100_000
+_CASES, _MANY_CASES = 6_000, 100_000
 
 
 @pytest.fixture(autouse=True)
