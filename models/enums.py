@@ -267,6 +267,58 @@ class CaseState(StrEnum):
     CLOSED = "closed"
 
 
+class CaseEnd(StrEnum):
+    """Why a case gathers no more signals."""
+
+    RESOLVED = "resolved"  #: its work is done
+    FALSE_ALARM = "false_alarm"  #: a person looked, and nothing was wrong
+    QUIET = "quiet"  #: nothing was heard of it for long
+
+
+class AssessedBecause(StrEnum):
+    """What made a case be assessed."""
+
+    SIGNALS = "signals"
+    VERIFICATION = "verification"
+    POLICY = "policy"
+    OUTCOME = "outcome"
+
+
+class AssetOrigin(StrEnum):
+    """How an asset came into the registry."""
+
+    REGISTRY = "registry"
+    SIGNAL = "signal"  #: something reported an asset that nobody had entered
+
+
+class ExtractedBy(StrEnum):
+    """How a signal's asset was recognised."""
+
+    API = "api"  #: the report named it
+    NAME = "name"  #: its tag, name or alias stands in the text
+    PATTERN = "pattern"  #: a pattern of the organization found its tag
+    FUZZY = "fuzzy"  #: a name that is nearly written so
+    SITE = "site"  #: the sender's site has this one alone
+
+
+class PolicyState(StrEnum):
+    """Where a version of a triage policy stands."""
+
+    DRAFT = "draft"
+    SHADOW = "shadow"  #: computed beside, decides nothing
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class TruthSource(StrEnum):
+    """Who found out whether something was wrong, the most reliable last."""
+
+    VERIFICATION = "verification"
+    FIELD = "field"
+    QC = "qc"
+    PERSON = "person"
+
+
 class RecommendedAction(StrEnum):
     """What a case asks for (contract 003)."""
 
@@ -293,10 +345,11 @@ class GridStress(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """Whether a verification task is answered (contract 003)."""
+    """Whether a verification task is answered (contract 003); superseded ones were not needed any more."""
 
     OPEN = "open"
     DONE = "done"
+    SUPERSEDED = "superseded"
 
 
 class TaskResult(StrEnum):

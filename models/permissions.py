@@ -86,6 +86,10 @@ class Permission(StrEnum):
     CASES_TRIAGE = "cases.triage"
     CASES_DISPATCH = "cases.dispatch"
     CASES_VERIFY = "cases.verify"
+    CASES_OVERRIDE = "cases.override"  #: dispatch although a verification is open
+    ASSETS_CHANGE = "assets.change"  #: the registry, and the patterns of its tags
+    TRIAGE_POLICY_READ = "triage.policy_read"
+    TRIAGE_POLICY_CHANGE = "triage.policy_change"
     # Work orders of contract 004.
     WORK_ORDERS_READ = "work_orders.read"
     WORK_ORDERS_WORK = "work_orders.work"
@@ -141,6 +145,7 @@ BUILT_IN: tuple[BuiltIn, ...] = (
         *(_P.SCHEDULE_CONFIRM, _P.ASSIGNMENT_DISPATCH, _P.TECH_CHECK_IN, _P.APPROVAL_DECIDE, _P.TECH_COMPLETE),
         *(_P.QA_VERIFY, _P.CASES_DISPATCH, _P.CASES_VERIFY, _P.WORK_ORDERS_READ, _P.DUTY_READ, _P.SCHEDULE_HOLD),
         *(_P.TICKET_CANCEL, _P.TICKET_CLOSE, _P.TICKET_REOPEN, _P.PLANS_CHANGE, _P.INVOICES_READ),
+        *(_P.CASES_OVERRIDE, _P.TRIAGE_POLICY_READ),
     ),
     _role("customer", "Customer", _P.OWN_SESSION, _P.TICKETS_READ, _P.SCHEDULE_CONFIRM),
     _role(

@@ -23,6 +23,7 @@ _SHARED = frozenset({"roles", "incident_templates"})
 APPEND_ONLY = (
     *("audit_events", "audit_details", "work_order_events", "work_session_events", "xp_transactions", "level_events"),
     "level_coupons",
+    *("case_assessments", "verification_outcomes", "case_truths"),
 )
 #: With an organization, and yet not barred: found by indexes that the barrier forbids; what is read there is joined
 #: with a table that is barred.

@@ -17,10 +17,9 @@ from models.queries.silence import PATIENCE, Allowance, Overdue, Reading, Why
 from models.queries.strands import Kind, Strand, Threshold
 from ops_api import slots
 from pipeline.core.budget import Ask, Held, draw
-from pipeline.core.policies import OrganizationPolicy
 from pipeline.core.polling import STANDARD
 from pipeline.ports import Clock
-from pipeline.runtime import budgets
+from pipeline.runtime import budgets, triage_policies
 from pipeline.runtime.db import Database
 from pipeline.runtime.settings import Settings
 from pipeline.runtime.slots import Routine
@@ -29,7 +28,7 @@ from pipeline.table import STAGES
 #: What a sweep would have mended meanwhile was no silence.
 _SECOND_LOOK = timedelta(seconds=1.5)
 
-_POLICIES = text("SELECT id, policy FROM organizations")
+_ORGANIZATIONS = text("SELECT id FROM organizations")
 #: The promises of the table of stages: the one place they are declared in is the stage's own row.
 ALLOWANCES = tuple(
     Allowance(stage.name, lane, stage.promise.of(lane), stage.longest_run) for stage in STAGES.values() for lane in Lane
@@ -140,11 +139,13 @@ def _together(stage: str, lane: Lane, found: Sequence[silence.Stopped]) -> Overd
 
 
 def _thresholds(connection: Connection) -> list[Threshold]:
-    policies = {row.id: OrganizationPolicy.read(row.policy).dispatch for row in connection.execute(_POLICIES)}
+    org_ids = list(connection.execute(_ORGANIZATIONS).scalars())
+    judges = triage_policies.judging(connection, org_ids)
+    policies = {org_id: judging.active.policy for org_id, judging in judges.items()}
     return [
-        Threshold(org_id, policy.min_confidence, policy.min_priority)
-        for org_id, policy in policies.items()
-        if policy.auto_dispatch
+        Threshold(org_id, rules.mode, rules.dispatch.least_certainty / 100, rules.dispatch.least_priority)
+        for org_id, rules in policies.items()
+        if rules.dispatch.automatic
     ]
 
 

@@ -17,6 +17,7 @@ from models.enums import Lane, MailboxState, OccurrenceState, Provider
 from pipeline.adapters.clock import SystemClock
 from pipeline.core.moments import Moment
 from pipeline.core.ticket_codes import ticket_code
+from pipeline.core.triage_policy import BUILT_IN, TriagePolicy
 from pipeline.runtime import ledger
 from pipeline.runtime.db import Database
 from pipeline.runtime.jobs import Emit, Job
@@ -47,6 +48,18 @@ def organization(connection: Connection, name: str | None = None, policy: dict[s
         statement, {"name": name or f"organization {next(_numbers)}", "policy": Jsonb(policy or {})}
     ).scalar_one()
     return found
+
+
+def triage_policy(connection: Connection, org_id: UUID, **said: Any) -> TriagePolicy:
+    """Put a policy of triage into force: the built-in one with what is said of it, like `dispatch={...}`."""
+    policy = TriagePolicy.change(BUILT_IN, said)
+    statement = text("""
+        INSERT INTO triage_policies (org_id, version, state, policy, checksum, created_by, activated_at, activated_by)
+        SELECT :org, 1 + count(*), 'active', :policy, :checksum, 'test', now(), 'test' FROM triage_policies
+         WHERE org_id = :org
+    """)
+    connection.execute(statement, {"org": org_id, "policy": Jsonb(policy.stored()), "checksum": policy.checksum})
+    return policy
 
 
 def mailbox(

@@ -15,6 +15,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.enums import TriageMode
+
 
 class Kind(StrEnum):
     """What stands still."""
@@ -47,6 +49,7 @@ class Threshold:
     """From where on an organization's cases are dispatched without a person."""
 
     org_id: UUID
+    mode: TriageMode
     min_confidence: float
     min_priority: int
 
@@ -94,8 +97,9 @@ _CASES = text("""
     SELECT count(*) AS number, CAST(extract(epoch FROM now() - min(c.assessed_at)) AS float8) AS seconds,
            (array_agg(c.id ORDER BY c.assessed_at))[1] AS example
       FROM cases c
-      JOIN unnest(CAST(:orgs AS uuid[]), CAST(:confidences AS float8[]), CAST(:priorities AS int[]))
-           AS t(org_id, confidence, priority) ON t.org_id = c.org_id
+      JOIN unnest(CAST(:orgs AS uuid[]), CAST(:modes AS text[]), CAST(:confidences AS float8[]),
+                  CAST(:priorities AS int[]))
+           AS t(org_id, mode, confidence, priority) ON t.org_id = c.org_id AND t.mode = c.mode
      WHERE c.state = 'open' AND c.recommended_action = 'dispatch_field_tech' AND NOT c.verification_required
        AND c.confidence >= t.confidence AND c.priority_score >= t.priority
        AND c.assessed_at BETWEEN now() - interval '30 days' AND now() - :patience
@@ -170,6 +174,7 @@ def undispatched(connection: Connection, thresholds: Sequence[Threshold], patien
     """Return the cases that should have become work orders by themselves; None when there are none."""
     values = {
         "orgs": [one.org_id for one in thresholds],
+        "modes": [one.mode.value for one in thresholds],
         "confidences": [one.min_confidence for one in thresholds],
         "priorities": [one.min_priority for one in thresholds],
     }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from uuid import UUID
 
 from models.enums import RecommendedAction
 from pipeline.core.scoring import Case
+from pipeline.core.triage_policy import Dispatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +50,6 @@ class Choice:
         raise KeyError(team_id)
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchPolicy:
-    """What may be dispatched without a person; `reopen_after` is how long closed work stays the same matter."""
-
-    auto_dispatch: bool
-    min_confidence: float
-    min_priority: int
-    reopen_after: timedelta
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.min_confidence <= 1.0:
-            raise ValueError(f"min_confidence must lie between 0 and 1: {self.min_confidence}")
-        if not 0 <= self.min_priority <= 100:
-            raise ValueError(f"min_priority must lie between 0 and 100: {self.min_priority}")
-        if self.reopen_after < timedelta(0):
-            raise ValueError(f"reopen_after cannot be negative: {self.reopen_after}")
-
-
-class FollowUp(StrEnum):
-    """What new trouble with an asset does to its earlier work order."""
-
-    NEW = "new"
-    REOPEN = "reopen"
-
-
 _SKILL_POINTS = 40
 _ZONE_POINTS = 30
 _LOAD_POINTS = 30
@@ -100,35 +75,26 @@ def due_at(now: datetime, sla_hours: int) -> datetime:
     return now + timedelta(hours=sla_hours)
 
 
-def should_dispatch(case: Case, policy: DispatchPolicy) -> tuple[bool, str]:
+def should_dispatch(case: Case, policy: Dispatch) -> tuple[bool, str]:
     """Return whether `case` becomes a work order by itself, and the first reason that decides it, in words."""
+    least = policy.least_certainty / 100
     refusals = (
-        (not policy.auto_dispatch, "automatic dispatch is switched off"),
+        (not policy.automatic, "automatic dispatch is switched off"),
         (case.verification_required, "verification is open"),
         (
             case.recommended_action != RecommendedAction.DISPATCH,
             f"the recommended action is {case.recommended_action}",
         ),
+        (case.confidence < least, f"confidence {case.confidence:.2f} is below {least:.2f}"),
         (
-            case.confidence < policy.min_confidence,
-            f"confidence {case.confidence:.2f} is below {policy.min_confidence:.2f}",
+            case.priority_score < policy.least_priority,
+            f"priority {case.priority_score} is below {policy.least_priority}",
         ),
-        (case.priority_score < policy.min_priority, f"priority {case.priority_score} is below {policy.min_priority}"),
     )
     for refused, reason in refusals:
         if refused:
             return False, reason
     return True, f"priority {case.priority_score}, confidence {case.confidence:.2f}"
-
-
-def follow_up(closed_at: datetime | None, at: datetime, policy: DispatchPolicy) -> FollowUp:
-    """Return whether trouble at `at` reopens the order closed at `closed_at` (None: there was none) or needs a new one.
-
-    Within `reopen_after` of the closing it is the same trouble, not properly mended.
-    """
-    if closed_at is not None and at - closed_at <= policy.reopen_after:
-        return FollowUp.REOPEN
-    return FollowUp.NEW
 
 
 def _weigh(team: Team, skill: str | None, zone: str | None) -> Candidate:

@@ -1,4 +1,4 @@
-"""An organization's policy: how it scores, stitches and answers, and what it dispatches without a person."""
+"""An organization's policy: how it stitches and answers, plans and alerts; how it triages is `triage_policy`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from models.enums import TriageMode
 from pipeline.core.alerting import AlertPolicy
-from pipeline.core.dispatching import DispatchPolicy
 from pipeline.core.intakes import IntakePolicy
 from pipeline.core.objectives import Objective, Weights
 
@@ -47,11 +45,6 @@ class Setting:
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {
-        "triage_mode": Setting("text", TriageMode.CERTAINTY.value, "How cases are scored: certainty or baseline."),
-        "auto_dispatch": Setting("true or false", True, "Whether work orders are made without a person."),
-        "min_confidence": Setting("a number", 0.65, "Cases less certain wait for a person."),
-        "min_priority": Setting("a whole number", 65, "Cases less urgent wait for a person."),
-        "reopen_after_days": Setting("a number", 7, "How long a finished matter counts as the same one."),
         "subject_window_days": Setting("a number", 0, "How far apart equal subjects of one person join; 0: never."),
         "own_domains": Setting("a list", [], "Domains whose people are ours, beside those of our mailboxes."),
         "acknowledge": Setting("true or false", False, "Whether people are told that their mail made a new ticket."),
@@ -98,8 +91,6 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
 class OrganizationPolicy:
     """The policy in force; every value has a default that a new organization can live with."""
 
-    triage_mode: TriageMode
-    dispatch: DispatchPolicy
     #: How far apart messages with the same subject and outside person may be and still join; None: they never do.
     subject_window: timedelta | None
     #: Domains whose people are ours, beside those of our mailboxes.
@@ -128,13 +119,6 @@ class OrganizationPolicy:
     def read(cls, stored: Mapping[str, Any]) -> OrganizationPolicy:
         """Return the policy that a stored document says. Raises ValueError for a value out of range."""
         return cls(
-            triage_mode=TriageMode(stored.get("triage_mode", TriageMode.CERTAINTY)),
-            dispatch=DispatchPolicy(
-                auto_dispatch=bool(stored.get("auto_dispatch", True)),
-                min_confidence=float(stored.get("min_confidence", 0.65)),
-                min_priority=int(stored.get("min_priority", 65)),
-                reopen_after=_reopen_after(stored),
-            ),
             subject_window=_days(stored.get("subject_window_days")),
             acknowledge=bool(stored.get("acknowledge", False)),
             acknowledgement=_words(stored.get("acknowledgement") or ACKNOWLEDGEMENT),
@@ -153,13 +137,6 @@ class OrganizationPolicy:
 
 def _weights(stored: Mapping[str, Any]) -> Weights:
     return Weights(**{one.value: int(stored[name]) for one in Objective if (name := f"match_{one.value}") in stored})
-
-
-def _reopen_after(stored: Mapping[str, Any]) -> timedelta:
-    days = float(stored.get("reopen_after_days", 7))
-    if not 0 <= days <= _MOST_DAYS:
-        raise ValueError(f"reopen_after_days must be between 0 and {_MOST_DAYS}, not {days:g}")
-    return timedelta(days=days)
 
 
 def _kept_days(stored: Mapping[str, Any]) -> int:

@@ -1,4 +1,7 @@
-"""How urgent and how certain an asset's trouble is: signals in, one case per asset out (contract 003)."""
+"""How urgent and how certain an asset's trouble is: signals in, one case per asset out (contract 003).
+
+With the built-in policy the numbers are exactly those of seed-behaviours, 4.2.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
 from itertools import pairwise
 
-from models.enums import GridStress, RecommendedAction, RootCause, SignalStatus, TriageMode
+from models.enums import GridStress, RecommendedAction, RootCause, SignalStatus, TaskResult, TriageMode
 from pipeline.core.text import normalised
+from pipeline.core.triage_policy import ASSET, BUILT_IN, TriagePolicy
 
 
 class Reason(StrEnum):
@@ -30,16 +34,24 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One report about one asset; a naive `at` is read as UTC."""
+    """One report about one asset; a naive `at` is read as UTC, which `settled` writes down."""
 
     signal_id: str
     source: str
     at: datetime
     asset: str
     status: SignalStatus
-    text: str
+    text: str = ""
     lat: float | None = None
     lon: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a person found when they verified a case."""
+
+    result: TaskResult
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,21 @@ class Case:
     explanation: str
     uncertainty_reasons: tuple[Reason, ...]
     verification_required: bool
+    #: The formula's confidence in hundredths, before calibration said what it means.
+    formula_hundredths: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A report that counts, and the thousandths that its age has left of it."""
+
+    signal: Signal
+    thousandths: int
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it still speaks of now: it is younger than two half-lives."""
+        return self.thousandths >= 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +98,6 @@ class VerificationTask:
     status: str = "open"
     result: str | None = None
 
-
-#: Weights in hundredths: whole numbers keep sums exact and independent of order.
-_WEIGHTS = {SignalStatus.DOWN: 100, SignalStatus.DEGRADED: 65, SignalStatus.UNKNOWN: 40, SignalStatus.ONLINE: 0}
-_SLA_HOURS = ((85, 2), (70, 4), (50, 8))
-_VERIFY_BELOW = 0.65
-_DISPATCH_FROM = 65
 
 #: The contract's keywords with their inflections. Matched as whole words: as substrings "support" would be a port,
 #: "stopping" a ping and "discard" a card.
@@ -101,40 +122,45 @@ _NOT_ASCII_SLUG = re.compile(r"[^a-z0-9]+")
 _TEXT_LIMIT = 65_536
 
 
-def triage(signals: Iterable[Signal], mode: TriageMode) -> list[Case]:
+def triage(signals: Iterable[Signal], policy: TriagePolicy = BUILT_IN) -> list[Case]:
     """Return one case per asset, most urgent first, ties by asset; spellings of one asset id are one asset.
 
     "AUS_0123", "aus-0123" and "AUS 0123" share their case id, so they share the case, under the newest spelling.
     A signal id counts once, in its newest version. The order of `signals` does not matter.
     """
     groups: dict[str, list[Signal]] = {}
-    for signal in _settled(signals):
+    for signal in settled(signals):
         groups.setdefault(asset_key(signal.asset), []).append(signal)
-    cases = [_case(group[-1].asset, group, mode) for group in groups.values()]
+    cases = [_case(group[-1].asset, group, policy, None) for group in groups.values()]
     return sorted(cases, key=lambda case: (-case.priority_score, case.asset))
 
 
-def assess(signals: Iterable[Signal], mode: TriageMode, *, asset: str = "") -> Case:
+def assess(
+    signals: Iterable[Signal], policy: TriagePolicy = BUILT_IN, *, asset: str = "", verdict: Verdict | None = None
+) -> Case:
     """Return the case of the one asset all `signals` are about; `asset` names it when there are none.
 
-    Raises ValueError when the signals are about different assets.
+    A verdict counts until somebody reports the contrary after it. Raises ValueError when the signals are about
+    different assets.
     """
     told = list(signals)
     keys = {asset_key(signal.asset) for signal in told}
     if len(keys) > 1:
         raise ValueError(f"one case is about one asset, these signals name {len(keys)}: use triage")
-    evidence = _settled(told)
-    return _case(evidence[-1].asset if evidence else asset, evidence, mode)
+    evidence = settled(told)
+    return _case(evidence[-1].asset if evidence else asset, evidence, policy, verdict)
 
 
-def verification_tasks(cases: Iterable[Case]) -> list[VerificationTask]:
+def verification_tasks(cases: Iterable[Case], policy: TriagePolicy = BUILT_IN) -> list[VerificationTask]:
     """Return the questions the cases wait for, by case id."""
     waiting = sorted((case for case in cases if case.verification_required), key=lambda case: case.case_id)
+    asks = policy.verification
     return [
         VerificationTask(
             f"ver_{case.case_id.removeprefix('case_')}",
             case.case_id,
-            f"Is charger {case.asset} physically offline right now?",
+            asks.question.replace(ASSET, case.asset),
+            asks.owner,
         )
         for case in waiting
     ]
@@ -156,104 +182,178 @@ def case_id(asset: str) -> str:
     return f"case_{slug}_{digest}" if slug else f"case_{digest}"
 
 
-def priority(evidence: Sequence[Signal]) -> int:
+def priority(evidence: Sequence[Signal], policy: TriagePolicy = BUILT_IN) -> int:
     """Return 0..100 from the worst and the mean status, the sources and the volume; halves round to even.
 
-    Seed behaviours 4.2, in exact arithmetic. No evidence is 0.
+    In exact arithmetic. No evidence is 0.
     """
-    if not evidence:
-        return 0
-    weights = [_WEIGHTS[signal.status] for signal in evidence]
-    breadth = 3 * min(len({signal.source for signal in evidence}), 3) + 2 * min(len(evidence), 5)
-    severity = Fraction(70 * max(weights) * len(weights) + 20 * sum(weights), 100 * len(weights))
-    return max(0, min(100, round(severity + breadth)))
+    return _priority(_counted(evidence, policy), policy)
 
 
-def certainty(evidence: Sequence[Signal]) -> tuple[float, tuple[Reason, ...]]:
-    """Return the confidence in `evidence` (oldest first), to two decimals, and why it is not higher (4.2)."""
-    if not evidence:
-        return 0.0, (Reason.NO_EVIDENCE,)
-    hundredths, reasons = 88, []
-    for holds, change, reason in _findings(evidence):
-        if holds:
-            hundredths += change
-            reasons.append(reason)
-    clamped = max(5, min(99, hundredths))
-    return clamped / 100, tuple(reason for reason in reasons if reason is not None)
+def certainty(evidence: Sequence[Signal], policy: TriagePolicy = BUILT_IN) -> tuple[float, tuple[Reason, ...]]:
+    """Return the formula's confidence in `evidence` (oldest first), to two decimals, and why it is not higher."""
+    hundredths, reasons = _certainty([one.signal for one in _counted(evidence, policy) if one.is_live], policy)
+    return hundredths / 100, reasons
 
 
-def root_cause(texts: Iterable[str]) -> RootCause:
+def root_cause(texts: Iterable[str], policy: TriagePolicy = BUILT_IN) -> RootCause:
     """Return the cause whose words occur most often in `texts`; a tie goes to the earlier cause, none is unknown."""
+    own = policy.cause_of
     votes: Counter[RootCause] = Counter()
     for text in texts:
         for word in _WORD.findall(text[:_TEXT_LIMIT].lower()):
-            if cause := _CAUSE_OF.get(word):
+            if cause := _CAUSE_OF.get(word) or own.get(word):
                 votes[cause] += 1
     # max keeps the first of equals, and _WORDS is in the contract's order.
     return max(_WORDS, key=lambda cause: votes[cause]) if votes else RootCause.UNKNOWN
 
 
-def _findings(evidence: Sequence[Signal]) -> tuple[tuple[bool, int, Reason | None], ...]:
+def _counted(evidence: Sequence[Signal], policy: TriagePolicy) -> list[_Counted]:
+    """Return the reports that count, oldest first: recent ones, repetitions of a report left out."""
+    rules = policy.evidence
+    if not evidence:
+        return []
+    newest = _at(evidence[-1])
+    kept: list[_Counted] = []
+    last: dict[tuple[str, SignalStatus], datetime] = {}
+    for signal in evidence:
+        at, who = _at(signal), (signal.source, signal.status)
+        if newest - at > rules.reach or _repeats(at, last.get(who), rules.duplicates):
+            continue
+        last[who] = at
+        kept.append(_Counted(signal, _left(newest - at, rules.half_life)))
+    return kept
+
+
+def _repeats(at: datetime, before: datetime | None, within: timedelta | None) -> bool:
+    return within is not None and before is not None and at - before <= within
+
+
+def _left(age: timedelta, half_life: timedelta | None) -> int:
+    return 1000 if half_life is None else round(1000 * 0.5 ** (age / half_life))
+
+
+def _priority(counted: Sequence[_Counted], policy: TriagePolicy) -> int:
+    if not counted:
+        return 0
+    rules = policy.weights
+    weighed = [(rules.of(one.signal.status) * one.thousandths, one.thousandths) for one in counted]
+    live = [one.signal for one in counted if one.is_live]
+    sources, total = len({signal.source for signal in live}), sum(left for _, left in weighed)
+    breadth = rules.source * min(sources, rules.most_sources) + rules.signal * min(len(live), rules.most_signals)
+    worst = Fraction(rules.worst * max(weight for weight, _ in weighed), 100_000)
+    mean = Fraction(rules.mean * sum(weight for weight, _ in weighed), 100 * total)
+    return max(0, min(100, round(worst + mean + breadth)))
+
+
+def _certainty(evidence: Sequence[Signal], policy: TriagePolicy) -> tuple[int, tuple[Reason, ...]]:
+    """Return the formula's confidence in hundredths, and its reasons."""
+    if not evidence:
+        return 0, (Reason.NO_EVIDENCE,)
+    rules = policy.doubts
+    hundredths, reasons = rules.start, []
+    for holds, change, reason in _findings(evidence, policy):
+        if holds:
+            hundredths += change
+            reasons.append(reason)
+    clamped = max(rules.lowest, min(rules.highest, hundredths))
+    return clamped, tuple(reason for reason in reasons if reason is not None)
+
+
+def _findings(evidence: Sequence[Signal], policy: TriagePolicy) -> tuple[tuple[bool, int, Reason | None], ...]:
     """Return the rows of the confidence table: does it hold, change in hundredths, reason it leaves."""
+    rules = policy.doubts
     statuses = {signal.status for signal in evidence}
+    sources = {signal.source for signal in evidence}
     count, mixed = len(evidence), len(statuses) > 1
     changes = sum(left.status != right.status for left, right in pairwise(evidence))
+    faulty = not statuses.isdisjoint((SignalStatus.DOWN, SignalStatus.DEGRADED))
     return (
-        (count == 1, -24, Reason.ONE_SIGNAL),
-        (count == 2, -10, Reason.TWO_SIGNALS),
-        (mixed, -16, Reason.DISAGREEMENT),
-        (
-            SignalStatus.ONLINE in statuses and not statuses.isdisjoint((SignalStatus.DOWN, SignalStatus.DEGRADED)),
-            -24,
-            Reason.CONFLICT,
-        ),
-        (mixed and SignalStatus.UNKNOWN in statuses, -8, Reason.AMBIGUOUS),
-        (changes >= 2, -20, Reason.FLAPPING),
-        (statuses == {SignalStatus.DOWN}, 7, None),
-        (count >= 3 and not mixed, 5, None),
-        (len({signal.source for signal in evidence}) >= 2, 3, None),
+        (count == 1, rules.low_evidence_volume, Reason.ONE_SIGNAL),
+        (count == 2, rules.limited_evidence_volume, Reason.TWO_SIGNALS),
+        # The contract counts statuses, also those of one source (seed-behaviours, 4.6 no. 8): its vectors want it so.
+        (mixed, rules.cross_source_disagreement, Reason.DISAGREEMENT),
+        (SignalStatus.ONLINE in statuses and faulty, rules.status_conflict_recent, Reason.CONFLICT),
+        (mixed and SignalStatus.UNKNOWN in statuses, rules.ambiguous_unknown_status, Reason.AMBIGUOUS),
+        (changes >= 2, rules.status_flapping, Reason.FLAPPING),
+        (statuses == {SignalStatus.DOWN}, rules.all_down, None),
+        (count >= 3 and not mixed, rules.many_alike, None),
+        (len(sources) >= 2, rules.several_sources, None),
+        (True, max((_trust(source, policy) for source in sources), default=0), None),
     )
 
 
-def _case(asset: str, evidence: Sequence[Signal], mode: TriageMode) -> Case:
-    score = priority(evidence)
-    confidence, reasons = certainty(evidence) if mode is TriageMode.CERTAINTY else (_baseline_confidence(score), ())
-    verify = mode is TriageMode.CERTAINTY and confidence < _VERIFY_BELOW
-    cause = root_cause(signal.text for signal in evidence)
+def _trust(source: str, policy: TriagePolicy) -> int:
+    """Return the change of a source; `mail:ann@example.org` is the source mail."""
+    kind = source.partition(":")[0]
+    return next((change for known, change in policy.doubts.sources.items() if known.value == kind), 0)
+
+
+def _case(asset: str, evidence: Sequence[Signal], policy: TriagePolicy, verdict: Verdict | None) -> Case:
+    counted = _counted(evidence, policy)
+    score = _priority(counted, policy)
+    formula, reasons = _confidence([one.signal for one in counted if one.is_live], score, policy)
+    holding = verdict if verdict is not None and _holds(verdict, evidence, policy) else None
+    hundredths, reasons, verify = _judged(formula, reasons, policy, holding)
+    cause = root_cause((signal.text for signal in evidence), policy)
     return Case(
         case_id=case_id(asset),
         asset=asset,
         priority_score=score,
-        sla_hours=next((hours for floor, hours in _SLA_HOURS if score >= floor), 24),
+        sla_hours=policy.deadlines.hours(score),
         root_cause_tag=cause,
-        confidence=confidence,
-        recommended_action=_action(score, verify=verify),
+        confidence=hundredths / 100,
+        recommended_action=_action(score, policy, holding, verify=verify),
         evidence_ids=tuple(signal.signal_id for signal in reversed(evidence)),
-        grid_stress_level=_stress(score),
-        explanation=_explain(evidence, cause, reasons),
+        grid_stress_level=policy.deadlines.stress(score),
+        explanation=_explain(evidence, cause, reasons, holding),
         uncertainty_reasons=reasons,
         verification_required=verify,
+        formula_hundredths=formula,
     )
 
 
-def _baseline_confidence(score: int) -> float:
-    return round(max(0.05, min(0.99, 0.55 + score / 200)), 2)
+def _confidence(live: Sequence[Signal], score: int, policy: TriagePolicy) -> tuple[int, tuple[Reason, ...]]:
+    if policy.mode is TriageMode.BASELINE:
+        return round(100 * round(max(0.05, min(0.99, 0.55 + score / 200)), 2)), ()
+    return _certainty(live, policy)
 
 
-def _action(score: int, *, verify: bool) -> RecommendedAction:
+def _holds(verdict: Verdict, evidence: Sequence[Signal], policy: TriagePolicy) -> bool:
+    """Return whether a verdict still says what to do: nobody reported the contrary since."""
+    if policy.mode is TriageMode.BASELINE:
+        return False
+    since = {signal.status for signal in evidence if _at(signal) > verdict.at}
+    if verdict.result is TaskResult.CONFIRMED_ISSUE:
+        return SignalStatus.ONLINE not in since
+    if verdict.result is TaskResult.FALSE_ALARM:
+        return since <= {SignalStatus.ONLINE}
+    return not since
+
+
+def _judged(
+    formula: int, reasons: tuple[Reason, ...], policy: TriagePolicy, verdict: Verdict | None
+) -> tuple[int, tuple[Reason, ...], bool]:
+    """Return the confidence in hundredths, its reasons, and whether somebody must verify the case."""
+    if policy.mode is TriageMode.BASELINE:
+        return formula, reasons, False
+    if verdict is not None and verdict.result is not TaskResult.NEEDS_MORE_DATA:
+        return policy.verification.certainty, (), False
+    hundredths = policy.calibration.meaning(formula)
+    return hundredths, reasons, verdict is not None or hundredths < policy.verification.below
+
+
+def _action(score: int, policy: TriagePolicy, verdict: Verdict | None, *, verify: bool) -> RecommendedAction:
     if verify:
         return RecommendedAction.VERIFY
-    return RecommendedAction.DISPATCH if score >= _DISPATCH_FROM else RecommendedAction.RESET
+    if verdict is not None:
+        is_real = verdict.result is TaskResult.CONFIRMED_ISSUE
+        return RecommendedAction.DISPATCH if is_real else RecommendedAction.RESET
+    return RecommendedAction.DISPATCH if score >= policy.dispatch.from_priority else RecommendedAction.RESET
 
 
-def _stress(score: int) -> GridStress:
-    if score >= 80:
-        return GridStress.HIGH
-    return GridStress.ELEVATED if score >= 60 else GridStress.NORMAL
-
-
-def _explain(evidence: Sequence[Signal], cause: RootCause, reasons: Sequence[Reason]) -> str:
-    """Say in one or two sentences what was counted, so that a reader can check the score."""
+def _explain(evidence: Sequence[Signal], cause: RootCause, reasons: Sequence[Reason], verdict: Verdict | None) -> str:
+    """Say in a few sentences what was counted, so that a reader can check the score."""
     if not evidence:
         return "No signals name this asset."
     counts = Counter(signal.status for signal in evidence)
@@ -262,10 +362,11 @@ def _explain(evidence: Sequence[Signal], cause: RootCause, reasons: Sequence[Rea
     plural = "source" if sources == 1 else "sources"
     likely = "" if cause is RootCause.UNKNOWN else f"; the texts point to {cause.replace('_', ' ')}"
     doubt = f" Uncertain: {', '.join(reasons)}." if reasons else ""
-    return f"Signals: {told} from {sources} {plural}, newest {evidence[-1].status}{likely}.{doubt}"
+    found = f" Verified: {verdict.result.replace('_', ' ')}." if verdict else ""
+    return f"Signals: {told} from {sources} {plural}, newest {evidence[-1].status}{likely}.{doubt}{found}"
 
 
-def _settled(signals: Iterable[Signal]) -> list[Signal]:
+def settled(signals: Iterable[Signal]) -> list[Signal]:
     """Return each signal id once (the newest version of it), oldest first; the given order leaves no trace."""
     chosen: dict[str, Signal] = {}
     for signal in sorted(signals, key=_order):
@@ -274,5 +375,8 @@ def _settled(signals: Iterable[Signal]) -> list[Signal]:
 
 
 def _order(signal: Signal) -> tuple[datetime, str, str, str, str, str]:
-    at = signal.at if signal.at.utcoffset() is not None else signal.at.replace(tzinfo=UTC)
-    return at, signal.signal_id, signal.source, signal.status, signal.asset, signal.text
+    return _at(signal), signal.signal_id, signal.source, signal.status, signal.asset, signal.text
+
+
+def _at(signal: Signal) -> datetime:
+    return signal.at if signal.at.utcoffset() is not None else signal.at.replace(tzinfo=UTC)

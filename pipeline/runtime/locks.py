@@ -18,3 +18,5 @@ DEVICE = 82
 PAUSES = 83
 #: Held by a transaction that begins an upload which may break off; the second number is its owner's.
 UPLOADS = 84
+#: Held by a transaction that makes assets which reports name; the second number is the organization's.
+ASSETS = 85

@@ -17,8 +17,8 @@ from pipeline.core import dispatching
 from pipeline.core.intakes import priority_of
 from pipeline.core.order_following import PRIORITIES
 from pipeline.core.orders import code_of
-from pipeline.core.policies import OrganizationPolicy
-from pipeline.runtime import automatic_moves, mail_work
+from pipeline.core.triage_policy import Dispatch
+from pipeline.runtime import automatic_moves, mail_work, triage_policies
 from pipeline.runtime.automatic_moves import Made, Moved
 from pipeline.runtime.jobs import Emit, Job
 from pipeline.runtime.mail_work import MailWork
@@ -26,10 +26,10 @@ from pipeline.stage import Stage, Work, each
 
 _LOAD = text(f"""
     SELECT c.id, c.org_id, c.priority_score, c.sla_hours, c.confidence, c.recommended_action, c.verification_required,
-           c.asset_id, coalesce(nullif(a.name, ''), a.tag) AS asset, a.kind, a.zone, o.policy, now() AS now,
+           c.asset_id, coalesce(nullif(a.name, ''), a.tag) AS asset, a.kind, a.zone, now() AS now,
            (SELECT l.ticket_id FROM signals s JOIN ticket_messages l ON l.message_id = s.message_id
              WHERE s.case_id = c.id ORDER BY s.at DESC, s.id DESC LIMIT 1) AS ticket_id
-      FROM cases c JOIN assets a ON a.id = c.asset_id JOIN organizations o ON o.id = c.org_id
+      FROM cases c JOIN assets a ON a.id = c.asset_id
      WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.state = 'open'
        AND NOT EXISTS (SELECT FROM work_orders w WHERE w.case_id = c.id AND w.{OPEN})
      ORDER BY c.id FOR NO KEY UPDATE OF c
@@ -75,10 +75,10 @@ _EVENT = text("""
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A case without open work, its policy, and the teams that could take it."""
+    """A case without open work, the rules of its organization, and the teams that could take it."""
 
     row: Any
-    policy: OrganizationPolicy
+    rules: Dispatch
     teams: tuple[dispatching.Team, ...]
 
 
@@ -88,8 +88,9 @@ def load(connection: Connection, jobs: Sequence[Job]) -> Mapping[int, Request]:
     teams: dict[UUID, list[dispatching.Team]] = {}
     for team in connection.execute(_TEAMS, {"orgs": [row.org_id for row in rows.values()]}):
         teams.setdefault(team.org_id, []).append(_team(team))
+    judges = triage_policies.judging(connection, [row.org_id for row in rows.values()])
     return {
-        job.job_id: Request(row, OrganizationPolicy.read(row.policy), tuple(teams.get(row.org_id, ())))
+        job.job_id: Request(row, judges[row.org_id].active.policy.dispatch, tuple(teams.get(row.org_id, ())))
         for job in jobs
         if (row := rows.get(job.key)) is not None
     }
@@ -103,7 +104,7 @@ def _team(row: Any) -> dispatching.Team:
 def _choose(request: Request) -> dispatching.Choice | None:
     """Return the team; None while the policy wants a person to decide."""
     row = request.row
-    if not dispatching.should_dispatch(row, request.policy.dispatch)[0]:
+    if not dispatching.should_dispatch(row, request.rules)[0]:
         return None
     return dispatching.choose_team(request.teams, skill=row.kind or None, zone=row.zone)
 

@@ -47,10 +47,12 @@ class FieldDesk(Staffed):
     asset_id: UUID
 
     @classmethod
-    def of(cls, db: Database, policy: dict[str, Any] | None = None) -> FieldDesk:
-        """Build one."""
+    def of(cls, db: Database, triage: dict[str, Any] | None = None) -> FieldDesk:
+        """Build one; its policy of triage may say otherwise than the built-in one."""
         with db.begin() as connection:
-            org_id = factories.organization(connection, policy=policy)
+            org_id = factories.organization(connection)
+            if triage:
+                factories.triage_policy(connection, org_id, **triage)
             values = {"org": org_id}
             account_id = connection.execute(
                 text("INSERT INTO accounts (org_id, name) VALUES (:org, 'Acme') RETURNING id"), values

@@ -33,7 +33,7 @@ from tests.stages.world import NOON, World
 @pytest.fixture
 def walk(db: Database) -> Walk:
     # Every case is dispatched: the chain moves the ticket, too.
-    return Walk(FieldDesk.of(db, {"min_priority": 0, "min_confidence": 0}), random.Random(1))
+    return Walk(FieldDesk.of(db, {"dispatch": {"least_priority": 0, "least_certainty": 0}}), random.Random(1))
 
 
 def test_commands_mail_and_merges_in_one_ticket_do_not_wait_in_a_circle(walk: Walk) -> None:

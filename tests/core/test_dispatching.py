@@ -9,22 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.enums import SignalStatus, TriageMode
+from models.enums import SignalStatus
 from pipeline.core.dispatching import (
     Choice,
-    DispatchPolicy,
-    FollowUp,
     Team,
     choose_team,
     due_at,
-    follow_up,
     should_dispatch,
 )
 from pipeline.core.scoring import Signal, assess
+from pipeline.core.triage_policy import BUILT_IN, Dispatch, TriagePolicy
 
 BOUNDED = settings(max_examples=50, deadline=None)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-POLICY = DispatchPolicy(auto_dispatch=True, min_confidence=0.65, min_priority=65, reopen_after=timedelta(days=7))
 
 
 def team(team_id: int, skills: str = "", zones: str = "", orders: int = 0, capacity: int | None = 10) -> Team:
@@ -152,14 +149,14 @@ def test_work_is_due_after_its_hours():
         due_at(NOW, 0)
 
 
-def case_of(statuses: str, mode: TriageMode = TriageMode.CERTAINTY):
+def case_of(statuses: str, policy: TriagePolicy = BUILT_IN):
     """The case of these statuses, one minute apart from one source."""
     return assess(
         [
             Signal(f"s{n}", "ugc", NOW + timedelta(minutes=n), "AUS_0123", SignalStatus(status), "")
             for n, status in enumerate(statuses.split())
         ],
-        mode,
+        policy,
     )
 
 
@@ -167,35 +164,14 @@ def case_of(statuses: str, mode: TriageMode = TriageMode.CERTAINTY):
     ("statuses", "changes", "expected", "reason"),
     [
         pytest.param("down", {}, True, "priority 95, confidence 0.71", id="certain and urgent"),
-        pytest.param("down", {"auto_dispatch": False}, False, "automatic dispatch is switched off", id="switched off"),
+        pytest.param("down", {"automatic": False}, False, "automatic dispatch is switched off", id="switched off"),
         pytest.param("down online", {}, False, "verification is open", id="uncertain"),
         pytest.param("online online online", {}, False, "the recommended action is remote_reset", id="reset"),
-        pytest.param("down", {"min_confidence": 0.72}, False, "confidence 0.71 is below 0.72", id="less certain"),
-        pytest.param("down", {"min_confidence": 0.71}, True, "priority 95, confidence 0.71", id="just certain"),
-        pytest.param("down", {"min_priority": 96}, False, "priority 95 is below 96", id="less urgent"),
-        pytest.param("down", {"min_priority": 95}, True, "priority 95, confidence 0.71", id="just urgent"),
+        pytest.param("down", {"least_certainty": 72}, False, "confidence 0.71 is below 0.72", id="less certain"),
+        pytest.param("down", {"least_certainty": 71}, True, "priority 95, confidence 0.71", id="just certain"),
+        pytest.param("down", {"least_priority": 96}, False, "priority 95 is below 96", id="less urgent"),
+        pytest.param("down", {"least_priority": 95}, True, "priority 95, confidence 0.71", id="just urgent"),
     ],
 )
 def test_the_policy_decides_and_says_why(statuses, changes, expected, reason):
-    assert should_dispatch(case_of(statuses), replace(POLICY, **changes)) == (expected, reason)
-
-
-@pytest.mark.parametrize(
-    ("closed_at", "expected"),
-    [
-        (None, FollowUp.NEW),
-        (NOW - timedelta(days=7), FollowUp.REOPEN),
-        (NOW - timedelta(days=7, seconds=1), FollowUp.NEW),
-        (NOW + timedelta(minutes=1), FollowUp.REOPEN),
-    ],
-)
-def test_trouble_soon_after_closing_is_the_same_trouble(closed_at, expected):
-    assert follow_up(closed_at, NOW, POLICY) is expected
-
-
-@pytest.mark.parametrize(
-    "changes", [{"min_confidence": 1.1}, {"min_priority": -1}, {"reopen_after": timedelta(seconds=-1)}]
-)
-def test_an_impossible_policy_is_refused(changes):
-    with pytest.raises(ValueError, match=next(iter(changes))):
-        replace(POLICY, **changes)
+    assert should_dispatch(case_of(statuses), Dispatch(**changes)) == (expected, reason)

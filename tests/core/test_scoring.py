@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.enums import RecommendedAction, RootCause, SignalStatus, TriageMode
+from models.enums import RecommendedAction, RootCause, SignalStatus
 from pipeline.core.scoring import (
     Case,
     Signal,
@@ -20,6 +20,7 @@ from pipeline.core.scoring import (
     triage,
     verification_tasks,
 )
+from pipeline.core.triage_policy import BASELINE, BUILT_IN
 
 BOUNDED = settings(max_examples=50, deadline=None)
 START = datetime(2026, 2, 20, 20, 0, tzinfo=UTC)
@@ -74,7 +75,7 @@ VECTORS = [
 @pytest.mark.parametrize("vector", VECTORS, ids=[f"{vector[0]} from {vector[1]}" for vector in VECTORS])
 def test_every_known_vector_scores_exactly(vector):
     statuses, sources, score, hours, stress, confidence, action, reasons = vector
-    case = assess(signals(statuses, sources), TriageMode.CERTAINTY)
+    case = assess(signals(statuses, sources), BUILT_IN)
     assert (case.priority_score, case.sla_hours, case.grid_stress_level) == (score, hours, stress)
     assert (case.confidence, case.recommended_action) == (confidence, action)
     assert list(case.uncertainty_reasons) == reasons
@@ -92,45 +93,45 @@ def test_every_known_vector_scores_exactly(vector):
     ],
 )
 def test_baseline_acts_on_severity_alone(statuses, sources, confidence, action):
-    case = assess(signals(statuses, sources), TriageMode.BASELINE)
+    case = assess(signals(statuses, sources), BASELINE)
     assert (case.confidence, case.recommended_action) == (confidence, action)
     assert case.uncertainty_reasons == ()
     assert not case.verification_required
 
 
 def test_no_signals_are_no_evidence():
-    case = assess([], TriageMode.CERTAINTY, asset="AUS_0123")
+    case = assess([], BUILT_IN, asset="AUS_0123")
     assert (case.case_id, case.asset, case.priority_score, case.sla_hours) == ("case_aus_0123", "AUS_0123", 0, 24)
     assert (case.confidence, case.uncertainty_reasons) == (0.0, ("no_evidence",))
     assert case.recommended_action is RecommendedAction.VERIFY
 
 
 def test_evidence_is_listed_newest_first():
-    assert assess(signals("down online down"), TriageMode.CERTAINTY).evidence_ids == ("sig_002", "sig_001", "sig_000")
+    assert assess(signals("down online down"), BUILT_IN).evidence_ids == ("sig_002", "sig_001", "sig_000")
 
 
 def test_naive_and_zoned_times_mix_and_naive_means_utc():
     early, late = signals("online down")
     zoned = replace(early, at=early.at.astimezone(timezone(timedelta(hours=5))))
     naive = replace(late, at=late.at.replace(tzinfo=None))
-    assert assess([naive, zoned], TriageMode.CERTAINTY) == assess([early, late], TriageMode.CERTAINTY)
+    assert assess([naive, zoned], BUILT_IN) == assess([early, late], BUILT_IN)
 
 
 def test_a_signal_id_counts_once_and_its_newest_version_holds():
     first = signals("online")[0]
     second = replace(first, status=SignalStatus.DOWN, at=first.at + timedelta(minutes=1))
-    assert assess([second, first, second], TriageMode.CERTAINTY) == assess([second], TriageMode.CERTAINTY)
+    assert assess([second, first, second], BUILT_IN) == assess([second], BUILT_IN)
 
 
 def test_signals_about_two_assets_are_not_one_case():
     with pytest.raises(ValueError, match="use triage"):
-        assess([*signals("down"), *signals("down down", asset="AUS_0777")], TriageMode.BASELINE)
+        assess([*signals("down"), *signals("down down", asset="AUS_0777")], BASELINE)
 
 
 def test_a_signal_id_belongs_to_one_asset_the_newest():
     old = signals("down", asset="A")[0]
     new = replace(old, asset="B", at=old.at + timedelta(minutes=1))
-    assert [case.asset for case in triage([new, old], TriageMode.BASELINE)] == ["B"]
+    assert [case.asset for case in triage([new, old], BASELINE)] == ["B"]
 
 
 def test_triage_sorts_by_priority_then_asset():
@@ -139,13 +140,13 @@ def test_triage_sorts_by_priority_then_asset():
         *(replace(s, signal_id=f"b{s.signal_id}") for s in signals("down", asset="B")),
         *(replace(s, signal_id=f"a{s.signal_id}") for s in signals("down", asset="A")),
     ]
-    assert [case.asset for case in triage(given_signals, TriageMode.BASELINE)] == ["A", "B", "C"]
+    assert [case.asset for case in triage(given_signals, BASELINE)] == ["A", "B", "C"]
 
 
 def test_spellings_that_share_a_case_id_share_the_case():
     old = signals("down", asset="AUS-0123")[0]
     new = replace(old, signal_id="sig_9", at=old.at + timedelta(minutes=1), asset="aus_0123")
-    (case,) = triage([new, old], TriageMode.CERTAINTY)
+    (case,) = triage([new, old], BUILT_IN)
     assert (case.case_id, case.asset, case.evidence_ids) == ("case_aus_0123", "aus_0123", ("sig_9", "sig_000"))
 
 
@@ -184,7 +185,7 @@ def test_assets_that_differ_beyond_ascii_keep_their_own_case_ids():
 )
 def test_root_causes_are_whole_words(text, cause):
     assert root_cause([text]) is cause
-    assert assess(signals("down", text=text), TriageMode.BASELINE).root_cause_tag is cause
+    assert assess(signals("down", text=text), BASELINE).root_cause_tag is cause
 
 
 def test_verification_asks_once_per_uncertain_case_in_case_order():
@@ -194,7 +195,7 @@ def test_verification_asks_once_per_uncertain_case_in_case_order():
             *(replace(s, signal_id=f"x{s.signal_id}") for s in signals("degraded", asset="A_1")),
             *(replace(s, signal_id=f"y{s.signal_id}") for s in signals("down down down", asset="C_3")),
         ],
-        TriageMode.CERTAINTY,
+        BUILT_IN,
     )
     tasks = verification_tasks(cases)
     assert [(task.task_id, task.case_id) for task in tasks] == [("ver_a_1", "case_a_1"), ("ver_b_2", "case_b_2")]
@@ -203,7 +204,7 @@ def test_verification_asks_once_per_uncertain_case_in_case_order():
 
 
 def test_the_explanation_tells_counts_sources_and_doubts():
-    case = assess(signals("down online", 2, text="the plug"), TriageMode.CERTAINTY)
+    case = assess(signals("down online", 2, text="the plug"), BUILT_IN)
     assert "1 down, 1 online from 2 sources" in case.explanation
     assert "connector" in case.explanation
     assert "status_conflict_recent" in case.explanation
@@ -225,14 +226,14 @@ any_signal = st.builds(
 
 
 @BOUNDED
-@given(st.lists(any_signal, max_size=15), st.randoms(), st.sampled_from(TriageMode))
+@given(st.lists(any_signal, max_size=15), st.randoms(), st.sampled_from((BUILT_IN, BASELINE)))
 def test_order_never_changes_a_triage(given_signals, random, mode):
     shuffled = random.sample(given_signals, len(given_signals))
     assert triage(shuffled, mode) == triage(given_signals, mode)
 
 
 @BOUNDED
-@given(st.lists(any_signal, max_size=15), st.sampled_from(TriageMode))
+@given(st.lists(any_signal, max_size=15), st.sampled_from((BUILT_IN, BASELINE)))
 def test_scores_stay_in_their_bounds(given_signals, mode):
     cases = triage(given_signals, mode)
     assert len({case.case_id for case in cases}) == len(cases)
@@ -240,7 +241,7 @@ def test_scores_stay_in_their_bounds(given_signals, mode):
         assert 0 <= case.priority_score <= 100
         assert 0.05 <= case.confidence <= 0.99
         assert case.confidence == round(case.confidence, 2)
-        assert case.verification_required == (mode is TriageMode.CERTAINTY and case.confidence < 0.65)
+        assert case.verification_required == (mode is BUILT_IN and case.confidence < 0.65)
         assert (case.recommended_action is VERIFY) == case.verification_required
 
 
@@ -255,6 +256,6 @@ def test_exact_arithmetic_agrees_with_the_formula_in_floats(statuses, sources):
 
 
 def test_a_case_is_a_value():
-    case = assess(signals("down"), TriageMode.BASELINE)
+    case = assess(signals("down"), BASELINE)
     assert isinstance(case, Case)
-    assert hash(case) == hash(assess(signals("down"), TriageMode.BASELINE))
+    assert hash(case) == hash(assess(signals("down"), BASELINE))

@@ -33,7 +33,7 @@ _ADDRESS = "support@example.org"
 _CUSTOMER = "ann@customer.example"
 _LIMITS = Limits(write_per_minute=1_000, read_per_minute=1_000)
 #: Nobody needs to look at a case before it is dispatched.
-_POLICY = {"min_priority": 0, "min_confidence": 0}
+_TRIAGE = {"dispatch": {"least_priority": 0, "least_certainty": 0}}
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Office:
 @pytest.fixture
 def office(db: Database, settings: Settings, tmp_path: Path) -> Iterator[Office]:
     """Connect an empty mailbox; its people's API knows the secrets and blobs of the workers."""
-    desk, secrets = FieldDesk.of(db, _POLICY), Secrets.of(settings)
+    desk, secrets = FieldDesk.of(db, _TRIAGE), Secrets.of(settings)
     with GmailServer(seed=1) as gmail, serving(settings, limits=_LIMITS) as api:
         gmail.mailbox(_ADDRESS)
         content = gmail.authorized_user_file(tmp_path / "credentials.json", _ADDRESS).read_bytes()

@@ -129,19 +129,19 @@ def test_eight_threads_that_dispatch_one_case_make_one_open_order(world: World):
 
 
 @pytest.mark.parametrize(
-    ("policy", "options"),
+    ("rules", "options"),
     [
-        ({"auto_dispatch": False}, {}),
-        ({"min_priority": 95}, {}),
-        ({"min_confidence": 0.95}, {}),
+        ({"automatic": False}, {}),
+        ({"least_priority": 95}, {}),
+        ({"least_certainty": 95}, {}),
         ({}, {"priority": 60}),
         ({}, {"confidence": 0.5}),
     ],
 )
 def test_a_case_that_the_policy_leaves_to_a_person_is_not_dispatched(
-    db: Database, policy: dict[str, Any], options: dict[str, Any]
+    db: Database, rules: dict[str, Any], options: dict[str, Any]
 ):
-    world = World(db, policy=policy)
+    world = World(db, triage={"dispatch": rules})
     ran = world.run(STAGE, case(world, **options))
     assert (ran.loaded, ran.unsaved) == (1, {})
     assert orders(world) == []
@@ -149,7 +149,7 @@ def test_a_case_that_the_policy_leaves_to_a_person_is_not_dispatched(
 
 def test_a_closed_case_is_not_dispatched(world: World):
     found = case(world)
-    world.rows("UPDATE cases SET state = 'closed'")
+    world.rows("UPDATE cases SET state = 'closed', closed_at = now(), closed_because = 'quiet'")
     assert world.run(STAGE, found).loaded == 0
 
 

@@ -49,6 +49,8 @@ class World:
 
     db: Database
     policy: dict[str, Any] = field(default_factory=dict)
+    #: What the organization's policy of triage says otherwise than the built-in one.
+    triage: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Insert the organization and the mailbox."""
@@ -68,6 +70,8 @@ class World:
         )
         with self.db.begin() as connection:
             self.org_id = factories.organization(connection, policy=self.policy)
+            if self.triage:
+                factories.triage_policy(connection, self.org_id, **self.triage)
         self.mailbox_id = self.mailbox("help@acme.example", cursor="50")
 
     def mailbox(self, address: str, **options: Any) -> UUID:
