@@ -15,7 +15,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup audit check fix test demo bench recover soak long run lock clean
+.PHONY: help setup audit check fix test demo bench recover soak long run model lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,10 @@ long: setup ## Run the long tests, then the fault tests ROUNDS=5 times with othe
 
 run: setup ## Start everything on this machine
 	@$(BIN)/fieldpost up --data .data
+
+model: setup ## Learn from tests/labelled/learned what mails tell: makes the model that comes along (a minute)
+	@$(BIN)/fieldpost triage train $(foreach file,$(sort $(wildcard tests/labelled/learned/*.jsonl)),--labelled $(file)) \
+		--out pipeline/adapters/status_words.json
 
 lock: .venv/.ready ## Resolve the dependencies anew
 	@.tools/bin/uv pip compile -q --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock

@@ -14,6 +14,7 @@ from models.enums import Lane
 from pipeline.commands.erasing import request_retention
 from pipeline.commands.levels import request_weeks
 from pipeline.commands.push import request_watches
+from pipeline.commands.quieting import request_quiet
 from pipeline.commands.reconcile import request_nightly
 from pipeline.core.slots import CatchUp
 from pipeline.runtime import (
@@ -94,6 +95,13 @@ def declared(settings: Settings) -> tuple[Routine, ...]:
             "5-59/15 * * * *",
             CatchUp.ONCE,
             request_weeks,
+        ),
+        Routine(
+            "quiet",
+            "Closes cases of which nothing was heard for as long as their policy says.",
+            "29 3 * * *",
+            CatchUp.ONCE,
+            request_quiet,
         ),
         Routine(
             "retention",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import threading
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from actors.sweeper import Sweeper
 from models.enums import Lane
 from pipeline.adapters.wiring import make_ports
 from pipeline.runtime import ledger
+from pipeline.runtime.collecting import calm_the_collector
 from pipeline.runtime.db import Database
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.ledger import Line
@@ -129,10 +129,3 @@ def run(settings: Settings, lanes: Sequence[Lane] = tuple(Lane)) -> None:
     while not stop.wait(1.0):  # the kernel may hand a signal to another thread, which does not wake this one
         pass
     worker.stop()
-
-
-def calm_the_collector() -> None:
-    """Keep what was built at the start out of every collection, and collect per batch rather than per message."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

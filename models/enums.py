@@ -281,7 +281,6 @@ class AssessedBecause(StrEnum):
     SIGNALS = "signals"
     VERIFICATION = "verification"
     POLICY = "policy"
-    OUTCOME = "outcome"
 
 
 class AssetOrigin(StrEnum):

@@ -82,6 +82,14 @@ tickets = Table(
     CheckConstraint("(status = 'merged') = (merged_into IS NOT NULL)", name="merged_into_when_merged"),
     CheckConstraint("(status IN ('closed', 'spam', 'merged')) = (closed_at IS NOT NULL)", name="closed_when_ended"),
     CheckConstraint("merged_into <> id", name="not_into_itself"),
+    #: The site of whoever wrote before.
+    Index(
+        "ix_tickets_requester_site",
+        "org_id",
+        "requester_email",
+        text("last_activity_at DESC"),
+        postgresql_where=text("site_id IS NOT NULL"),
+    ),
     Index("ix_tickets_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     CheckConstraint("num_nonnulls(assignee_user_id, queue_id) <= 1", name="one_assignee"),
     Index("ix_tickets_inbox", "org_id", "status", text("last_activity_at DESC"), text("id DESC")),

@@ -65,6 +65,14 @@ assets = Table(
     CheckConstraint("tag <> ''", name="tag_not_blank"),
     Index(None, "org_id", "slug"),
     Index(None, "site_id", postgresql_where=text("site_id IS NOT NULL")),
+    #: Finds names that are nearly written so.
+    Index(
+        "ix_assets_name_trigrams",
+        text("lower(name)"),
+        postgresql_using="gin",
+        postgresql_ops={"lower(name)": "gin_trgm_ops"},
+        postgresql_where=text("name <> ''"),
+    ),
 )
 
 #: How an organization writes its tags: RE2 patterns, and what tag their groups make.
@@ -190,6 +198,13 @@ signals = Table(
         "uq_signals_external", "org_id", "external_id", unique=True, postgresql_where=text("external_id IS NOT NULL")
     ),
     Index(None, "asset_id", "at"),
+    #: What is said of trouble and stands in no case yet, among a healthy asset's many good reports.
+    Index(
+        "ix_signals_loose",
+        "asset_id",
+        "at",
+        postgresql_where=text("case_id IS NULL AND status <> 'online'"),
+    ),
 )
 
 verification_tasks = Table(

@@ -82,7 +82,13 @@ STAYS: MappingProxyType[str, tuple[WorkOrderState, ...]] = MappingProxyType(
 #: The states that an order may be made in, by the command or stage that makes it.
 BEGINNINGS: MappingProxyType[WorkPolicy, MappingProxyType[str, tuple[WorkOrderState, ...]]] = MappingProxyType(
     {
-        FIELD: MappingProxyType({"work_order.create": (_S.CREATED, _S.ASSIGNED), "stage.dispatch": (_S.CREATED,)}),
+        FIELD: MappingProxyType(
+            {
+                "work_order.create": (_S.CREATED, _S.ASSIGNED),
+                "stage.dispatch": (_S.CREATED,),
+                "case.dispatch": (_S.CREATED,),
+            }
+        ),
         WORKSHOP: MappingProxyType({"workshop.create": (_S.UNDER_REVIEW,)}),
     }
 )

@@ -48,10 +48,14 @@ class Scope(StrEnum):
     DEVICE = "device"
     NOTIFICATION = "notification"
     PHOTO = "photo"
+    CASE = "case"
+    TRIAGE_POLICY = "triage_policy"
+    ASSET = "asset"
+    ASSET_PATTERN = "asset_pattern"
 
 
 #: What is reached through a ticket, or is the asker's own.
-_WITHIN_REACH = frozenset({Scope.SESSION, Scope.TICKET, Scope.OUTBOUND, Scope.DEVICE, Scope.NOTIFICATION})
+_WITHIN_REACH = frozenset({Scope.SESSION, Scope.TICKET, Scope.OUTBOUND, Scope.DEVICE, Scope.NOTIFICATION, Scope.CASE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class Access:
     is_reach_kept: bool = False
     #: Bytes of the largest body that it takes; None for the common limit. Such a body is a file (`ops_api.uploads`).
     body_limit: int | None = None
+    #: The same for a body of JSON.
+    json_limit: int | None = None
     #: How long its answer may take; None for the common deadline.
     patience: timedelta | None = None
 
@@ -156,6 +162,7 @@ def change(
     action: str | None = None,
     is_reach_kept: bool = False,
     body_limit: int | None = None,
+    json_limit: int | None = None,
     patience: timedelta | None = None,
 ) -> Access:
     """Return the row of a change; `method` is POST, PUT, PATCH or DELETE."""
@@ -171,6 +178,7 @@ def change(
         action=action,
         is_reach_kept=is_reach_kept or scope in _WITHIN_REACH,
         body_limit=body_limit,
+        json_limit=json_limit,
         patience=patience,
     )
 

@@ -12,9 +12,12 @@ from ops_api.body_limits import BODY_LIMIT
 from ops_api.queue_door import DEADLINE as QUEUE_DEADLINE
 from pipeline.commands import (
     approvals,
+    assets,
     assigning_work,
     attendance,
     billing,
+    case_truths,
+    cases,
     closing,
     desk,
     endings,
@@ -30,6 +33,7 @@ from pipeline.commands import (
     rates,
     scheduling,
     technicians,
+    triage_policies,
     triaging,
     visits,
     work_items,
@@ -41,11 +45,14 @@ from pipeline.commands import (
     workshop_rules,
     xp,
 )
+from pipeline.commands.case_arguments import MOST_BYTES
 from pipeline.core.principals import Way
 from pipeline.core.uploads import LIMITS
 
 #: A solver may look for a minute; what is around that takes seconds.
 PLAN_PATIENCE = timedelta(seconds=90)
+#: Ten thousand reports in one call.
+TRIAGE_PATIENCE = timedelta(seconds=60)
 #: A session ends and changes by its own cookie only.
 _BY_COOKIE = frozenset({Way.SESSION})
 #: A token makes no tokens: else revoking one would not be enough.
@@ -496,6 +503,41 @@ ROWS = (
     change("/ops/jobs/{job_id}/replay", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
     change("/ops/jobs/{job_id}/discard", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE),
     change("/ops/jobs/{job_id}/args", Scope.DEAD_LETTER, Permission.DEAD_LETTERS_RESOLVE, refusal=422),
+    # Contract 003. Reports are about the whole organization: who reaches a part of it makes no assets.
+    *(
+        change(
+            f"/api/triage/{mode}",
+            Scope.ORGANIZATION,
+            Permission.CASES_TRIAGE,
+            action="triage.run",
+            json_limit=MOST_BYTES,
+            patience=TRIAGE_PATIENCE,
+        )
+        for mode in ("baseline", "certainty")
+    ),
+    read("/api/cases", Scope.ORGANIZATION, Permission.CASES_READ, is_reach_kept=True),
+    read("/api/cases/{case_id}", Scope.CASE, Permission.CASES_READ),
+    read("/api/verification-tasks", Scope.ORGANIZATION, Permission.CASES_READ, is_reach_kept=True),
+    command("/api/cases/{case_id}/dispatch", cases.DISPATCH),
+    command("/api/cases/{case_id}/verify", cases.VERIFY),
+    command("/api/cases/{case_id}/truth", case_truths.TELL),
+    read("/api/metrics/compare", Scope.ORGANIZATION, Permission.CASES_READ),
+    read("/api/metrics/truth", Scope.ORGANIZATION, Permission.CASES_READ),
+    read("/assets", Scope.ORGANIZATION, Permission.CASES_READ),
+    command("/assets", assets.ADD),
+    read("/assets/patterns", Scope.ORGANIZATION, Permission.CASES_READ),
+    command("/assets/patterns", assets.ADD_PATTERN),
+    command("/assets/patterns/{pattern_id}", assets.CHANGE_PATTERN, method="PATCH"),
+    read("/assets/{asset_id}", Scope.ASSET, Permission.CASES_READ),
+    command("/assets/{asset_id}", assets.CHANGE, method="PATCH"),
+    read("/triage/policies", Scope.ORGANIZATION, Permission.TRIAGE_POLICY_READ),
+    command("/triage/policies", triage_policies.DRAFT),
+    read("/triage/policies/{policy_version}", Scope.TRIAGE_POLICY, Permission.TRIAGE_POLICY_READ),
+    read("/triage/policies/{policy_version}/differences", Scope.TRIAGE_POLICY, Permission.TRIAGE_POLICY_READ),
+    command("/triage/policies/{policy_version}/shadow", triage_policies.SHADOW),
+    command("/triage/policies/{policy_version}/stop-shadow", triage_policies.STOP_SHADOW),
+    command("/triage/policies/{policy_version}/activate", triage_policies.ACTIVATE),
+    command("/triage/policies/{policy_version}/rollback", triage_policies.ROLL_BACK),
     read("/ops/occurrences/{occurrence_id}/raw", Scope.OCCURRENCE, Permission.OPS_READ),
     read("/ops/quarantine", Scope.ORGANIZATION, Permission.QUARANTINE_READ),
     change("/ops/quarantine/{quarantine_id}/release", Scope.QUARANTINE, Permission.QUARANTINE_RELEASE),

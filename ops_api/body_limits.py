@@ -27,11 +27,14 @@ class BodyLimit:
     #: A body that takes longer is waited for as long as it comes this fast; None: never longer.
     bytes_per_second: int | None = None
     code: str | None = None
+    #: What it holds may come in several requests as well.
+    is_parted: bool = False
 
     @property
     def said(self) -> str:
         """The refusal of a larger one."""
-        return f"the body is larger than {self.most} bytes"
+        said = f"the body is larger than {self.most} bytes"
+        return f"{said}; send it in parts" if self.is_parted else said
 
     def deadline_after(self, received: int) -> timedelta:
         """Return how long a request may take of whose body so many bytes have come and more will."""
@@ -47,7 +50,7 @@ class BodyLimits:
         self._own = [
             (row.method, compile_path(row.path)[0], self._of_row(row, limits))
             for row in rows
-            if row.body_limit is not None or row.patience is not None
+            if row.body_limit is not None or row.json_limit is not None or row.patience is not None
         ]
 
     def of(self, method: str, path: str) -> BodyLimit:
@@ -56,6 +59,8 @@ class BodyLimits:
 
     def _of_row(self, row: Access, limits: Limits) -> BodyLimit:
         deadline = row.patience or limits.deadline
+        if row.json_limit is not None:
+            return BodyLimit(row.json_limit, deadline, limits.upload_bytes_per_second, is_parted=True)
         if row.body_limit is None:
             return BodyLimit(limits.body_bytes, deadline)
         return BodyLimit(row.body_limit, deadline, limits.upload_bytes_per_second, Code.TOO_LARGE)

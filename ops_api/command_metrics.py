@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
+from models.enums import TruthSource
 from ops_api.request_facts import Facts
 
 _CONFLICT = "IDEMPOTENCY_PAYLOAD_MISMATCH"
 _BEGINNING = ""
+_REAL = {True: "true", False: "false"}
 _Samples = dict[str, list[dict[str, Any]]]
 
 
@@ -38,6 +41,14 @@ class CommandMetrics:
         )
         for snapshot in ("with", "without"):
             self._assignments.labels(snapshot)
+        self._truths = Counter(
+            "fieldpost_case_truths",
+            "Findings about cases that were told over HTTP, by source and whether something was wrong.",
+            ["source", "real"],
+            registry=registry,
+        )
+        for source, real in product(TruthSource, _REAL.values()):
+            self._truths.labels(source.value, real)
 
     def note(self, facts: Facts) -> None:
         """Count an answered request."""
@@ -55,6 +66,9 @@ class CommandMetrics:
                 self._transitions.labels(move.before or _BEGINNING, move.after).inc()
         if done.has_snapshot is not None:
             self._assignments.labels("with" if done.has_snapshot else "without").inc()
+        if done.truth is not None:
+            source, is_real = done.truth
+            self._truths.labels(source, _REAL[is_real]).inc()
 
 
 def contract_snapshot(samples: _Samples) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Commanded:
     moves: Sequence[Move]
     #: Of who was sent: whether a recommendation stood behind it; None for what sends nobody.
     has_snapshot: bool | None
+    #: Of a case: who found out (a word of ours), and whether something was wrong; None for what tells nothing.
+    truth: tuple[str, bool] | None = None
 
 
 def note_command(request: Request, command: Command[Any, Any], answer: Answer) -> None:
@@ -48,7 +50,13 @@ def note_command(request: Request, command: Command[Any, Any], answer: Answer) -
         answer.is_replayed,
         answer.moves if command.kind is TransitionKind.DISPATCH else (),
         snapshot if isinstance(snapshot, bool) else None,
+        _truth(answer.details.get("truth")),
     )
+
+
+def _truth(told: object) -> tuple[str, bool] | None:
+    """Return what `case_truths.said` told."""
+    return (str(told["kind"]), bool(told["is_real"])) if isinstance(told, Mapping) else None
 
 
 @dataclass(frozen=True, slots=True)

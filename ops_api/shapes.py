@@ -182,7 +182,8 @@ MAIL = Shape("001", ErrorAnswer, _mail)
 COMMAND = Shape("000", CommandError, _command, MappingProxyType({422: 400}))
 SHARED = Shape("000 and 001", SharedError, _shared)
 TECHNICIAN = Shape("004", TechnicianError, _technician)
-CASE = Shape("003", CaseError, _case)
+#: Seed-behaviours, 4.4: whatever is wrong with a request is 400 there.
+CASE = Shape("003", CaseError, _case, MappingProxyType({422: 400}))
 WORKSHOP = Shape("002", WorkshopError, _workshop, MappingProxyType({409: 400, 422: 400}))
 
 _COMMANDS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
@@ -14,6 +14,7 @@ from pipeline.core.handing_over import Finding, Handed, Outgoing
 from pipeline.core.mime import Parsed
 from pipeline.core.plans import Problem, Routes
 from pipeline.core.pushing import Device, Push, Pushed
+from pipeline.core.tellings import Judgement
 from pipeline.core.uploads import Picture
 from pipeline.core.uploads import Refused as UploadRefused
 
@@ -360,6 +361,13 @@ class RoutePlanner(Protocol):
         """
 
 
+class StatusClassifier(Protocol):
+    """Judges states and symptoms, having learned it from many mails."""
+
+    def judge(self, terms: Collection[str]) -> Judgement:
+        """Return how likely each state and symptom is by the terms of what a mail tells of an asset; never raises."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything outside that the work of a stage may touch."""
@@ -373,3 +381,5 @@ class Ports:
     parser: Parser
     notifier: Notifier
     pusher: Pusher
+    #: None: nobody is asked, and the rules of words alone decide.
+    statuses: StatusClassifier | None = None

@@ -86,9 +86,9 @@ _OF_ALL = {
     "message stands twice": """
         SELECT encode(fingerprint, 'hex'), count(*) FROM messages
          GROUP BY org_id, fingerprint, signature HAVING count(*) > 1""",
-    "case has several open work orders": """
-        SELECT case_id, count(*) FROM work_orders WHERE case_id IS NOT NULL AND state NOT IN ('done', 'cancelled')
-         GROUP BY case_id HAVING count(*) > 1""",
+    "case has several open work orders, of both modes together": """
+        SELECT c.asset_id, c.number, count(*) FROM work_orders w JOIN cases c ON c.id = w.case_id
+         WHERE w.state NOT IN ('done', 'cancelled') GROUP BY c.asset_id, c.number HAVING count(*) > 1""",
     "work order was announced more or less than once": """
         SELECT w.id, count(e.id) FROM work_orders w
           LEFT JOIN events e ON e.kind = 'work_order.created' AND e.data ->> 'work_order_id' = CAST(w.id AS text)

@@ -195,6 +195,8 @@ def asset(connection: Connection, org_id: UUID, tag: str = "AUS_0123", *, kind: 
     found: UUID = connection.execute(
         text(statement), {"org": org_id, "tag": tag, "kind": kind, "zone": zone or None}
     ).scalar_one()
+    # As commands do it: what mail is read with is compiled anew.
+    connection.execute(text("UPDATE organizations SET name = name WHERE id = :org"), {"org": org_id})
     return found
 
 

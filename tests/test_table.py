@@ -30,7 +30,7 @@ def test_the_table_reads_along_the_chain_from_mail_to_work_orders():
     beside = {
         "backfill", "history", "reconcile", "watch", "acknowledge",
         "send", "index", "reprocess", "clocks", "notify", "erase", "forget", "lapse", "invite",
-        "push", "judge", "resume",
+        "push", "judge", "resume", "retriage", "settle",
     }  # fmt: skip
     assert set(STAGES) == {*chain, *beside}
 
@@ -39,6 +39,7 @@ def test_every_step_leads_to_a_stage_and_only_walks_weeks_a_stale_fetch_and_what
     assert {target for stage in STAGES.values() for target in stage.emits} <= set(STAGES)
     assert {name for name, stage in STAGES.items() if name in stage.emits} == {
         "clocks", "backfill", "history", "reconcile", "reprocess", "fetch", "send", "erase", "forget", "push", "judge",
+        "retriage",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from ops_api.app import make_app, make_server
 from ops_api.cli.address import HOST, PORT, reserve
 from ops_api.cli.options import Data
 from ops_api.cli.worker import for_role
+from pipeline.runtime.collecting import calm_the_collector
 from pipeline.runtime.settings import read_settings
 
 app = typer.Typer(add_completion=False)
@@ -31,4 +32,6 @@ def api(
     Exit codes: 2 bad input or configuration, 130 or 143 stopped by a signal.
     """
     settings = for_role("api", read_settings(), data)
-    make_server(make_app(settings), host, reserve(host, port)).run()
+    server = make_server(make_app(settings), host, reserve(host, port))
+    calm_the_collector()
+    server.run()

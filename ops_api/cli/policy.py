@@ -1,4 +1,4 @@
-"""`fieldpost policy`: how an organization scores, stitches, answers and dispatches; shown and set."""
+"""`fieldpost policy`: how an organization stitches, answers and plans; shown and set. Triage has its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.runtime.errors import UserError
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="See and set how an organization scores, stitches, answers and forgets.",
+    help="See and set how an organization stitches, answers and forgets; for triage: `fieldpost triage policy`.",
 )
 
 Organization: TypeAlias = Annotated[

@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from models.enums import Lane, Provider
-from pipeline.adapters import gmail_credentials, imap_credentials
+from pipeline.adapters import gmail_credentials, imap_credentials, learned_status
 from pipeline.adapters.blobs import open_blob_store
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.extraction import DocumentTexts
@@ -225,4 +225,5 @@ def make_ports(settings: Settings, metrics: Metrics, db: Database, clock: Clock 
         parser=IsolatingParser(),
         notifier=MailRelay(settings, secrets, clock),
         pusher=FcmPusher(settings, secrets, clock, lambda how: metrics.pushes.labels(how).inc()),
+        statuses=learned_status.chosen(settings.status_model),
     )

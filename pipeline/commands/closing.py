@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
+from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
-from pydantic_core.core_schema import ValidationInfo
 from sqlalchemy import Connection
 
-from models.enums import DispatchState, QaResult, VisitState
+from models.enums import DispatchState, QaResult, TruthSource, VisitState
 from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
-from pipeline.commands.evidence_arguments import EvidenceKey, Sha256
+from pipeline.commands.closing_arguments import Check, CompleteWork, CompletionReport, VerifyWork
 from pipeline.commands.field import by_assignee, changed, lifecycle, not_merged, ticket_target
-from pipeline.commands.field_arguments import EvidenceRef, Moment, Words, upper
 from pipeline.commands.visits import not_ahead
+from pipeline.core import findings
 from pipeline.core.closeout import (
-    Completion,
     Proof,
     closeout_refusal,
     judge,
@@ -25,98 +23,18 @@ from pipeline.core.closeout import (
     risk,
     risk_refusal,
 )
-from pipeline.core.evidence import OBJECT_STORES, Promise, facts_problem, plain_sha256
+from pipeline.core.evidence import Promise, plain_sha256
 from pipeline.core.field_work import FieldTicket
 from pipeline.core.refusing import Because, Refusal
-from pipeline.runtime import assignment_rows, completion_rows, evidence_rows, time_rows, visit_rows
+from pipeline.runtime import assignment_rows, case_truths, completion_rows, evidence_rows, time_rows, visit_rows
+from pipeline.runtime.case_truths import By, Told
 from pipeline.runtime.completion_rows import Completed
+
+__all__ = ("CANDIDATE", "COMMANDS", "COMPLETE", "VERIFY", "Check", "CompleteWork", "CompletionReport", "VerifyWork")
 
 #: In `FieldTicket.known`: what is there and promised, the newest completion, whether it takes two people.
 PROOF, COMPLETED, FOUR_EYES = "proof", "completed", "four_eyes"
-MOST_PROMISES = 100
 _S = DispatchState
-
-
-class Expected(BaseModel):
-    """A photo that is still on the way: its hash, what it proves, and when it was taken."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    sha256: Sha256
-    evidence_key: EvidenceKey
-    captured_at: Moment | None = None
-
-
-class CompletionReport(BaseModel):
-    """The work is done: the checklist, the signature or why there is none, and what the evidence is."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    checklist_status: dict[str, Any] = Field(description="Each point that the template names is true.")
-    no_signature_reason: Words | None = None
-    evidence_refs: list[EvidenceRef] = Field(default=[], max_length=200, description="Ids or uris of evidence.")
-    manifest: list[Expected] = Field(
-        default=[], max_length=MOST_PROMISES, description="Photos that are still on the way, each hash once."
-    )
-
-    @field_validator("evidence_refs", "manifest", mode="before")
-    @classmethod
-    def _null_is_none(cls, said: Any) -> Any:
-        return [] if said is None else said
-
-    @field_validator("checklist_status")
-    @classmethod
-    def _is_small(cls, said: dict[str, Any]) -> dict[str, Any]:
-        if problem := facts_problem(said, most=200):
-            raise ValueError(problem)
-        return said
-
-    @field_validator("manifest")
-    @classmethod
-    def _names_each_once(cls, said: list[Expected]) -> list[Expected]:
-        if len({one.sha256 for one in said}) < len(said):
-            raise ValueError("a hash stands in it twice")
-        return said
-
-    @property
-    def said(self) -> Completion:
-        """What the gates look at."""
-        return Completion(self.checklist_status, self.no_signature_reason, tuple(self.evidence_refs))
-
-    @property
-    def promises(self) -> list[Promise]:
-        """What is on the way, as the gates see it."""
-        return [Promise(one.sha256, one.evidence_key, captured_at=one.captured_at) for one in self.manifest]
-
-
-class CompleteWork(CompletionReport):
-    """A report, with the stores that this installation takes references into."""
-
-    schemes: frozenset[str] = OBJECT_STORES
-
-
-class Check(BaseModel):
-    """What the check of finished work found; a failed one says what must be done again."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    timestamp: Moment
-    result: Annotated[QaResult, BeforeValidator(upper)]
-    notes: Words | None = Field(default=None, validate_default=True)
-
-    @field_validator("notes")
-    @classmethod
-    def _says_what_failed(cls, said: str | None, info: ValidationInfo) -> str | None:
-        plain = (said or "").strip() or None
-        if plain is None and info.data.get("result") is QaResult.FAIL:
-            raise ValueError("say what must be done again")
-        return plain
-
-
-class VerifyWork(Check):
-    """A check, with the stores that this installation takes references into."""
-
-    schemes: frozenset[str] = OBJECT_STORES
 
 
 def _look_at_report(connection: Connection, ask: Ask[CompleteWork], ticket: FieldTicket) -> Mapping[str, Any]:
@@ -190,6 +108,9 @@ def _completed(connection: Connection, ask: Ask[CompleteWork], ticket: FieldTick
         connection, ticket, ask.arguments.said, ask.principal, command=name, template_id=template.template_id
     )
     time_rows.end(connection, ticket, ticket.now)
+    found = findings.of_completion(ask.arguments.finding, has_evidence=bool(proof.there()))
+    by = By(TruthSource.FIELD, _completion(completion_id), ask.principal.actor_id)
+    told = case_truths.of_ticket(connection, ticket, by, found)
     waiting = len(proof.outstanding)
     details = {
         "completion_id": completion_id,
@@ -198,6 +119,7 @@ def _completed(connection: Connection, ask: Ask[CompleteWork], ticket: FieldTick
         "evidence_outstanding": waiting,
         "has_signature": proof.is_signed(),
         "risk_profile": risk(proof),
+        **told.details,
     }
     return changed(
         connection,
@@ -207,7 +129,24 @@ def _completed(connection: Connection, ask: Ask[CompleteWork], ticket: FieldTick
         path=[_S.COMPLETED_PENDING_VERIFICATION],
         details=details,
         more={"evidence_outstanding": waiting},
+        jobs=told.jobs,
     )
+
+
+def _completion(completion_id: UUID) -> str:
+    """Return what a finding of a completion is called."""
+    return f"completion:{completion_id}"
+
+
+def _check_says(
+    connection: Connection, ask: Ask[VerifyWork], ticket: FieldTicket, completed: Completed, check_id: UUID
+) -> Told:
+    """Tell what a check says of the fault: one that was passed keeps what was found, a failed one tells nothing."""
+    if ask.arguments.result is QaResult.FAIL:
+        return Told()
+    said = case_truths.told_by(connection, ticket.ticket_id, _completion(completed.completion_id))
+    by = By(TruthSource.QC, f"check:{check_id}", ask.principal.actor_id)
+    return case_truths.of_ticket(connection, ticket, by, findings.of_check(ask.arguments.finding, said))
 
 
 def _verify(connection: Connection, ask: Ask[VerifyWork], ticket: FieldTicket) -> Effect:
@@ -224,6 +163,7 @@ def _verify(connection: Connection, ask: Ask[VerifyWork], ticket: FieldTicket) -
     has_passed = asked.result is QaResult.PASS
     if has_passed:
         _leave(connection, ticket)
+    told = _check_says(connection, ask, ticket, completed, check_id)
     facts = {"check_id": check_id, "completion_id": completed.completion_id, "result": asked.result.value}
     waiting = len(ticket.known[PROOF].outstanding)
     return changed(
@@ -233,9 +173,10 @@ def _verify(connection: Connection, ask: Ask[VerifyWork], ticket: FieldTicket) -
         VERIFY.name,
         {"rework_reason": None if has_passed else asked.notes},
         path=[_S.VERIFIED if has_passed else _S.IN_PROGRESS],
-        details={**facts, "evidence_outstanding": waiting},
+        details={**facts, "evidence_outstanding": waiting, **told.details},
         told={**facts, "notes": asked.notes},
         more={"evidence_outstanding": waiting},
+        jobs=told.jobs,
     )
 
 

@@ -14,7 +14,7 @@ from models.lifecycle import moves_of, states_before
 from pipeline.command import Ask, Effect, Locked, Move, Recorded, Target
 from pipeline.core.field_work import FieldTicket, body, is_assigned
 from pipeline.core.refusing import Because, Refusal
-from pipeline.runtime import field_orders, field_rows, order_rows
+from pipeline.runtime import case_truths, field_orders, field_rows, order_rows
 from pipeline.runtime.jobs import Emit
 
 #: Looks up, under the ticket's lock, what the gates of one command need; by name in `FieldTicket.known`.
@@ -102,7 +102,7 @@ def changed(
     before, by = ticket.state, ask.principal.person_id
     after = field_rows.save(connection, ticket, changes or {}, path[-1] if path else None)
     followed = field_orders.follow(connection, ticket, after, by)
-    pushes = field_orders.tell(connection, followed, by)
+    pushes = [*field_orders.tell(connection, followed, by), *case_truths.after_work([one.after for one in followed])]
     steps = [before, *path]
     moves = [Move(one.value, other.value) for one, other in zip(steps, path, strict=False)]
     facts = dict(details or {})

@@ -19,6 +19,14 @@ _LOCK = text("SELECT policy FROM organizations WHERE id = :org FOR NO KEY UPDATE
 _SET = text("UPDATE organizations SET policy = CAST(:policy AS jsonb) WHERE id = :org")
 #: Controls but for tab and line ends, and lone surrogates; PostgreSQL keeps no NUL either.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+#: What stands in the policy of triage since it has versions, and how to say it there.
+_MOVED = {
+    "triage_mode": "mode=certainty",
+    "auto_dispatch": "dispatch.automatic=true",
+    "min_confidence": "dispatch.least_certainty=65",
+    "min_priority": "dispatch.least_priority=65",
+}
+_GONE = {"reopen_after_days"}
 _EVENT = text("""
     INSERT INTO events (org_id, kind, actor, data) VALUES (:org, 'policy.changed', :actor, CAST(:data AS jsonb))
 """)
@@ -50,6 +58,13 @@ def change_policy(connection: Connection, org_id: UUID, changes: Mapping[str, An
 
 
 def _check(name: str, value: Any) -> None:
+    if name in _MOVED:
+        draft = f"fieldpost triage policy set {_MOVED[name]} --reason '...'"
+        raise UserError(
+            f"{name} is a rule of triage now: `{draft}` drafts it, `fieldpost triage policy activate` follows"
+        )
+    if name in _GONE:
+        raise UserError(f"{name} never decided anything and is gone: leave it out")
     setting = SETTINGS.get(name)
     if setting is None:
         raise UserError(f"there is no setting {name!r}; known: {', '.join(SETTINGS)}")

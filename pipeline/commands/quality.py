@@ -9,15 +9,18 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import Connection, text
 
-from models.enums import InventoryState, NotificationKind, QaResult, WorkOrderState, WorkPolicy
+from models.enums import InventoryState, NotificationKind, QaResult, TruthSource, WorkOrderState, WorkPolicy
 from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
 from pipeline.commands.field_arguments import Words
 from pipeline.commands.orders import changed, lifecycle, order_target
+from pipeline.core.findings import REPAIRED
 from pipeline.core.orders import Order
 from pipeline.core.refusing import Because, Refusal
 from pipeline.core.xp import Checked, Grant, of_check, of_pass
-from pipeline.runtime import inventory_rows, notifying, repair_rows, rules, session_rows, xp_rows
+from pipeline.runtime import case_truths, inventory_rows, notifying, repair_rows, rules, session_rows, xp_rows
+from pipeline.runtime.case_truths import By
+from pipeline.runtime.jobs import Emit
 
 #: Everybody whose work it is or ever was, in any attempt; and whether a check of it failed before.
 _KNOWN = text("""
@@ -62,7 +65,10 @@ def _pass(connection: Connection, ask: Ask[QualityCheck], order: Order) -> Effec
     checked = _checked(connection, ask, order, QaResult.PASS)
     inventory_rows.set_state(connection, _there(order.item_id), InventoryState.READY)
     points = of_pass(checked, rules.current(connection, order.org_id).ticket_xp)
-    return _done(connection, ask, order, _told(connection, ask, order, checked, points))
+    details = _told(connection, ask, order, checked, points)
+    by = By(TruthSource.QC, f"qc:{checked.check_id}", ask.principal.actor_id)
+    told = case_truths.of_order(connection, order, by, REPAIRED)
+    return _done(connection, ask, order, {**details, **told.details}, told.jobs)
 
 
 def _fail(connection: Connection, ask: Ask[QualityCheck], order: Order) -> Effect:
@@ -110,11 +116,18 @@ def _told(
     }
 
 
-def _done(connection: Connection, ask: Ask[QualityCheck], order: Order, details: Mapping[str, Any]) -> Effect:
+def _done(
+    connection: Connection,
+    ask: Ask[QualityCheck],
+    order: Order,
+    details: Mapping[str, Any],
+    following: Sequence[Emit] = (),
+) -> Effect:
     """Lead the order on, and tell the technician."""
     kind, state = _ENDS[QaResult(details["result"])]
     reference, notes = f"qc:{details['check_id']}", ask.arguments.notes or None
-    jobs = notifying.tell(connection, order, kind, [details["technician_id"]], reference, reason=notes)
+    told = notifying.tell(connection, order, kind, [details["technician_id"]], reference, reason=notes)
+    jobs = [*told, *following]
     return changed(connection, order, repair_rows.say, {}, state, details=details, jobs=jobs)
 
 

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from models.enums import TicketPriority
 from pipeline.command import Ask
 from pipeline.commands.field_arguments import Line, Moment, Name, Words
+from pipeline.core.findings import Finding
 from pipeline.core.orders import Order
 from pipeline.core.refusing import Because, Refusal
 
@@ -44,6 +45,9 @@ class Finish(Wish):
     """The work is done."""
 
     fix_note: Said | None = Field(default=None, description="What was done.")
+    finding: Finding | None = Field(
+        default=None, description="Whether a fault was found; without it one that was fixed is assumed, and noted so."
+    )
 
 
 class Reasoned(Wish):
@@ -69,6 +73,9 @@ class OutsourcedEnd(Wish):
     """The vendor has done it."""
 
     note: Said | None = None
+    finding: Finding | None = Field(
+        default=None, description="Whether a fault was found; without it nothing is assumed, since nothing proves it."
+    )
 
 
 class SourceChecklist(Wish):

@@ -7,15 +7,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models.enums import NotificationKind, PhotoKind, WorkOrderState, WorkPolicy
+from models.enums import NotificationKind, PhotoKind, TruthSource, WorkOrderState, WorkPolicy
 from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
 from pipeline.commands.orders import by_assignee, changed, lifecycle, not_of_ticket, order_target
 from pipeline.commands.work_order_arguments import Finish, Nothing, Reasoned, invalid, says_why
-from pipeline.core import order_answers
+from pipeline.core import findings, order_answers
 from pipeline.core.orders import Order
 from pipeline.core.refusing import Refusal
-from pipeline.runtime import checklist_rows, notifying, photo_rows
+from pipeline.runtime import case_truths, checklist_rows, notifying, photo_rows
+from pipeline.runtime.case_truths import By
 
 _S = WorkOrderState
 
@@ -39,14 +40,18 @@ def _start(connection: Connection, _ask: Ask[Nothing], order: Order) -> Effect:
 
 def _done(connection: Connection, ask: Ask[Finish], order: Order) -> Effect:
     is_released = checklist_rows.release_without(connection, order)
+    found = findings.of_completion(ask.arguments.finding, has_evidence=bool(order.known["proofs"]))
+    by = By(TruthSource.FIELD, f"order:{order.order_id}:{order.attempt}", ask.principal.actor_id)
+    told = case_truths.of_order(connection, order, by, found)
     return changed(
         connection,
         order,
         lambda _, after: order_answers.closed(after),
         {"fix_note": ask.arguments.fix_note or None},
         _S.DONE,
-        details={"is_released": is_released},
+        details={"is_released": is_released, **told.details},
         more={"parentReleased": is_released},
+        jobs=told.jobs,
     )
 
 

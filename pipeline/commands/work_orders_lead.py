@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models.enums import NotificationKind, WorkOrderState, WorkPolicy
+from models.enums import NotificationKind, PhotoKind, TruthSource, WorkOrderState, WorkPolicy
 from models.permissions import Permission
 from pipeline.command import Ask, Command, Effect
 from pipeline.commands.orders import changed, lifecycle, not_of_ticket, order_target
@@ -19,11 +19,12 @@ from pipeline.commands.work_order_arguments import (
     invalid,
     says_why,
 )
-from pipeline.core import order_answers
+from pipeline.core import findings, order_answers
 from pipeline.core.orders import Order
 from pipeline.core.refusing import Refusal
 from pipeline.core.written import plain
-from pipeline.runtime import checklist_rows, notifying, order_staff
+from pipeline.runtime import case_truths, checklist_rows, notifying, order_staff, photo_rows
+from pipeline.runtime.case_truths import By
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.notifying import holder
 from pipeline.runtime.order_staff import Fitness
@@ -77,7 +78,12 @@ def _outsource(connection: Connection, ask: Ask[Outsourcing], order: Order) -> E
 
 def _complete(connection: Connection, ask: Ask[OutsourcedEnd], order: Order) -> Effect:
     changes = {"fix_note": ask.arguments.note or None}
-    return _end(connection, order, _S.DONE, changes=changes, facts={"vendor": order.outsourced_to})
+    has_evidence = photo_rows.count_of(connection, order.order_id, order.attempt, PhotoKind.COMPLETION) > 0
+    found = findings.of_completion(ask.arguments.finding, has_evidence=has_evidence)
+    by = By(TruthSource.FIELD, f"order:{order.order_id}:{order.attempt}:vendor", ask.principal.actor_id)
+    told = case_truths.of_order(connection, order, by, found)
+    facts = {"vendor": order.outsourced_to, **told.details}
+    return _end(connection, order, _S.DONE, changes=changes, facts=facts, jobs=told.jobs)
 
 
 def _cancel(connection: Connection, ask: Ask[Reasoned], order: Order) -> Effect:

@@ -75,8 +75,11 @@ def due_at(now: datetime, sla_hours: int) -> datetime:
     return now + timedelta(hours=sla_hours)
 
 
-def should_dispatch(case: Case, policy: Dispatch) -> tuple[bool, str]:
-    """Return whether `case` becomes a work order by itself, and the first reason that decides it, in words."""
+def should_dispatch(case: Case, policy: Dispatch, *, is_confirmed: bool = False) -> tuple[bool, str]:
+    """Return whether `case` becomes a work order by itself, and the first reason that decides it, in words.
+
+    A trouble that a person has confirmed needs no priority: somebody must go.
+    """
     least = policy.least_certainty / 100
     refusals = (
         (not policy.automatic, "automatic dispatch is switched off"),
@@ -87,7 +90,7 @@ def should_dispatch(case: Case, policy: Dispatch) -> tuple[bool, str]:
         ),
         (case.confidence < least, f"confidence {case.confidence:.2f} is below {least:.2f}"),
         (
-            case.priority_score < policy.least_priority,
+            not is_confirmed and case.priority_score < policy.least_priority,
             f"priority {case.priority_score} is below {policy.least_priority}",
         ),
     )

@@ -8,42 +8,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from fractions import Fraction
-from itertools import pairwise
+from datetime import datetime
 
 from models.enums import GridStress, RecommendedAction, RootCause, SignalStatus, TaskResult, TriageMode
+from pipeline.core import doubts, weighing
+from pipeline.core.doubts import Reason
 from pipeline.core.text import normalised
 from pipeline.core.triage_policy import ASSET, BUILT_IN, TriagePolicy
+from pipeline.core.weighing import Signal, Weighed, priority, settled
 
-
-class Reason(StrEnum):
-    """Why a case is uncertain."""
-
-    NO_EVIDENCE = "no_evidence"
-    ONE_SIGNAL = "low_evidence_volume"
-    TWO_SIGNALS = "limited_evidence_volume"
-    DISAGREEMENT = "cross_source_disagreement"
-    CONFLICT = "status_conflict_recent"
-    AMBIGUOUS = "ambiguous_unknown_status"
-    FLAPPING = "status_flapping"
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """One report about one asset; a naive `at` is read as UTC, which `settled` writes down."""
-
-    signal_id: str
-    source: str
-    at: datetime
-    asset: str
-    status: SignalStatus
-    text: str = ""
-    lat: float | None = None
-    lon: float | None = None
+__all__ = (
+    "Case", "Reason", "Signal", "Verdict", "VerificationTask", "assess", "assess_modes", "asset_key", "case_id",
+    "holds", "priority", "settled", "triage", "verification_tasks",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +54,6 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
-    """A report that counts, and the thousandths that its age has left of it."""
-
-    signal: Signal
-    thousandths: int
-
-    @property
-    def is_live(self) -> bool:
-        """Whether it still speaks of now: it is younger than two half-lives."""
-        return self.thousandths >= 250
-
-
-@dataclass(frozen=True, slots=True)
 class VerificationTask:
     """A question a person must answer before the case may be dispatched."""
 
@@ -99,27 +65,8 @@ class VerificationTask:
     result: str | None = None
 
 
-#: The contract's keywords with their inflections. Matched as whole words: as substrings "support" would be a port,
-#: "stopping" a ping and "discard" a card.
-_WORDS = {
-    RootCause.PAYMENT_TERMINAL: (
-        "payment payments card cards tap taps tapped tapping terminal terminals reader readers",
-    ),
-    RootCause.CONNECTOR: (
-        "connector connectors plug plugs plugged plugging unplug unplugs unplugged unplugging",
-        "cable cables cabling port ports bent",
-    ),
-    RootCause.NETWORK: (
-        "network networks networking timeout timeouts offline latency latencies",
-        "ping pings pinged pinging modem modems router routers",
-    ),
-}
-_CAUSE_OF = {word: cause for cause, lines in _WORDS.items() for line in lines for word in line.split()}
-_WORD = re.compile(r"[^\W_]+")
 _GAPS = re.compile(r"[\W_]+")
 _NOT_ASCII_SLUG = re.compile(r"[^a-z0-9]+")
-#: More of one report than this tells nothing new about its cause.
-_TEXT_LIMIT = 65_536
 
 
 def triage(signals: Iterable[Signal], policy: TriagePolicy = BUILT_IN) -> list[Case]:
@@ -131,7 +78,7 @@ def triage(signals: Iterable[Signal], policy: TriagePolicy = BUILT_IN) -> list[C
     groups: dict[str, list[Signal]] = {}
     for signal in settled(signals):
         groups.setdefault(asset_key(signal.asset), []).append(signal)
-    cases = [_case(group[-1].asset, group, policy, None) for group in groups.values()]
+    cases = [_case(group[-1].asset, weighing.weigh(group, policy), policy, None) for group in groups.values()]
     return sorted(cases, key=lambda case: (-case.priority_score, case.asset))
 
 
@@ -143,12 +90,31 @@ def assess(
     A verdict counts until somebody reports the contrary after it. Raises ValueError when the signals are about
     different assets.
     """
+    asset, evidence = _of_one(signals, asset)
+    return _case(asset, weighing.weigh(evidence, policy), policy, verdict)
+
+
+def assess_modes(
+    signals: Iterable[Signal],
+    policies: Mapping[TriageMode, TriagePolicy],
+    *,
+    asset: str = "",
+    verdict: Verdict | None = None,
+) -> dict[TriageMode, Case]:
+    """Return what `assess` says by each policy; they differ in their mode only, so reports are weighed once."""
+    asset, evidence = _of_one(signals, asset)
+    weighed = weighing.weigh(evidence, next(iter(policies.values())))
+    return {mode: _case(asset, weighed, policy, verdict) for mode, policy in policies.items()}
+
+
+def _of_one(signals: Iterable[Signal], asset: str) -> tuple[str, list[Signal]]:
+    """Return the newest spelling of the one asset, and its settled reports."""
     told = list(signals)
-    keys = {asset_key(signal.asset) for signal in told}
+    keys = {asset_key(spelling) for spelling in {signal.asset for signal in told}}
     if len(keys) > 1:
         raise ValueError(f"one case is about one asset, these signals name {len(keys)}: use triage")
     evidence = settled(told)
-    return _case(evidence[-1].asset if evidence else asset, evidence, policy, verdict)
+    return evidence[-1].asset if evidence else asset, evidence
 
 
 def verification_tasks(cases: Iterable[Case], policy: TriagePolicy = BUILT_IN) -> list[VerificationTask]:
@@ -182,131 +148,23 @@ def case_id(asset: str) -> str:
     return f"case_{slug}_{digest}" if slug else f"case_{digest}"
 
 
-def priority(evidence: Sequence[Signal], policy: TriagePolicy = BUILT_IN) -> int:
-    """Return 0..100 from the worst and the mean status, the sources and the volume; halves round to even.
-
-    In exact arithmetic. No evidence is 0.
-    """
-    return _priority(_counted(evidence, policy), policy)
-
-
-def certainty(evidence: Sequence[Signal], policy: TriagePolicy = BUILT_IN) -> tuple[float, tuple[Reason, ...]]:
-    """Return the formula's confidence in `evidence` (oldest first), to two decimals, and why it is not higher."""
-    hundredths, reasons = _certainty([one.signal for one in _counted(evidence, policy) if one.is_live], policy)
-    return hundredths / 100, reasons
-
-
-def root_cause(texts: Iterable[str], policy: TriagePolicy = BUILT_IN) -> RootCause:
-    """Return the cause whose words occur most often in `texts`; a tie goes to the earlier cause, none is unknown."""
-    own = policy.cause_of
-    votes: Counter[RootCause] = Counter()
-    for text in texts:
-        for word in _WORD.findall(text[:_TEXT_LIMIT].lower()):
-            if cause := _CAUSE_OF.get(word) or own.get(word):
-                votes[cause] += 1
-    # max keeps the first of equals, and _WORDS is in the contract's order.
-    return max(_WORDS, key=lambda cause: votes[cause]) if votes else RootCause.UNKNOWN
-
-
-def _counted(evidence: Sequence[Signal], policy: TriagePolicy) -> list[_Counted]:
-    """Return the reports that count, oldest first: recent ones, repetitions of a report left out."""
-    rules = policy.evidence
-    if not evidence:
-        return []
-    newest = _at(evidence[-1])
-    kept: list[_Counted] = []
-    last: dict[tuple[str, SignalStatus], datetime] = {}
-    for signal in evidence:
-        at, who = _at(signal), (signal.source, signal.status)
-        if newest - at > rules.reach or _repeats(at, last.get(who), rules.duplicates):
-            continue
-        last[who] = at
-        kept.append(_Counted(signal, _left(newest - at, rules.half_life)))
-    return kept
-
-
-def _repeats(at: datetime, before: datetime | None, within: timedelta | None) -> bool:
-    return within is not None and before is not None and at - before <= within
-
-
-def _left(age: timedelta, half_life: timedelta | None) -> int:
-    return 1000 if half_life is None else round(1000 * 0.5 ** (age / half_life))
-
-
-def _priority(counted: Sequence[_Counted], policy: TriagePolicy) -> int:
-    if not counted:
-        return 0
-    rules = policy.weights
-    weighed = [(rules.of(one.signal.status) * one.thousandths, one.thousandths) for one in counted]
-    live = [one.signal for one in counted if one.is_live]
-    sources, total = len({signal.source for signal in live}), sum(left for _, left in weighed)
-    breadth = rules.source * min(sources, rules.most_sources) + rules.signal * min(len(live), rules.most_signals)
-    worst = Fraction(rules.worst * max(weight for weight, _ in weighed), 100_000)
-    mean = Fraction(rules.mean * sum(weight for weight, _ in weighed), 100 * total)
-    return max(0, min(100, round(worst + mean + breadth)))
-
-
-def _certainty(evidence: Sequence[Signal], policy: TriagePolicy) -> tuple[int, tuple[Reason, ...]]:
-    """Return the formula's confidence in hundredths, and its reasons."""
-    if not evidence:
-        return 0, (Reason.NO_EVIDENCE,)
-    rules = policy.doubts
-    hundredths, reasons = rules.start, []
-    for holds, change, reason in _findings(evidence, policy):
-        if holds:
-            hundredths += change
-            reasons.append(reason)
-    clamped = max(rules.lowest, min(rules.highest, hundredths))
-    return clamped, tuple(reason for reason in reasons if reason is not None)
-
-
-def _findings(evidence: Sequence[Signal], policy: TriagePolicy) -> tuple[tuple[bool, int, Reason | None], ...]:
-    """Return the rows of the confidence table: does it hold, change in hundredths, reason it leaves."""
-    rules = policy.doubts
-    statuses = {signal.status for signal in evidence}
-    sources = {signal.source for signal in evidence}
-    count, mixed = len(evidence), len(statuses) > 1
-    changes = sum(left.status != right.status for left, right in pairwise(evidence))
-    faulty = not statuses.isdisjoint((SignalStatus.DOWN, SignalStatus.DEGRADED))
-    return (
-        (count == 1, rules.low_evidence_volume, Reason.ONE_SIGNAL),
-        (count == 2, rules.limited_evidence_volume, Reason.TWO_SIGNALS),
-        # The contract counts statuses, also those of one source (seed-behaviours, 4.6 no. 8): its vectors want it so.
-        (mixed, rules.cross_source_disagreement, Reason.DISAGREEMENT),
-        (SignalStatus.ONLINE in statuses and faulty, rules.status_conflict_recent, Reason.CONFLICT),
-        (mixed and SignalStatus.UNKNOWN in statuses, rules.ambiguous_unknown_status, Reason.AMBIGUOUS),
-        (changes >= 2, rules.status_flapping, Reason.FLAPPING),
-        (statuses == {SignalStatus.DOWN}, rules.all_down, None),
-        (count >= 3 and not mixed, rules.many_alike, None),
-        (len(sources) >= 2, rules.several_sources, None),
-        (True, max((_trust(source, policy) for source in sources), default=0), None),
-    )
-
-
-def _trust(source: str, policy: TriagePolicy) -> int:
-    """Return the change of a source; `mail:ann@example.org` is the source mail."""
-    kind = source.partition(":")[0]
-    return next((change for known, change in policy.doubts.sources.items() if known.value == kind), 0)
-
-
-def _case(asset: str, evidence: Sequence[Signal], policy: TriagePolicy, verdict: Verdict | None) -> Case:
-    counted = _counted(evidence, policy)
-    score = _priority(counted, policy)
-    formula, reasons = _confidence([one.signal for one in counted if one.is_live], score, policy)
-    holding = verdict if verdict is not None and _holds(verdict, evidence, policy) else None
+def _case(asset: str, weighed: Weighed, policy: TriagePolicy, verdict: Verdict | None) -> Case:
+    evidence, score = weighed.evidence, weighed.score
+    formula, reasons = _confidence(weighed.live, score, policy)
+    is_heard = verdict is not None and policy.mode is not TriageMode.BASELINE and holds(verdict, evidence)
+    holding = verdict if is_heard else None
     hundredths, reasons, verify = _judged(formula, reasons, policy, holding)
-    cause = root_cause((signal.text for signal in evidence), policy)
     return Case(
         case_id=case_id(asset),
         asset=asset,
         priority_score=score,
         sla_hours=policy.deadlines.hours(score),
-        root_cause_tag=cause,
+        root_cause_tag=weighed.cause,
         confidence=hundredths / 100,
         recommended_action=_action(score, policy, holding, verify=verify),
         evidence_ids=tuple(signal.signal_id for signal in reversed(evidence)),
         grid_stress_level=policy.deadlines.stress(score),
-        explanation=_explain(evidence, cause, reasons, holding),
+        explanation=_explain(evidence, weighed.cause, reasons, holding),
         uncertainty_reasons=reasons,
         verification_required=verify,
         formula_hundredths=formula,
@@ -316,14 +174,12 @@ def _case(asset: str, evidence: Sequence[Signal], policy: TriagePolicy, verdict:
 def _confidence(live: Sequence[Signal], score: int, policy: TriagePolicy) -> tuple[int, tuple[Reason, ...]]:
     if policy.mode is TriageMode.BASELINE:
         return round(100 * round(max(0.05, min(0.99, 0.55 + score / 200)), 2)), ()
-    return _certainty(live, policy)
+    return doubts.certainty([signal.status for signal in live], {signal.source for signal in live}, policy)
 
 
-def _holds(verdict: Verdict, evidence: Sequence[Signal], policy: TriagePolicy) -> bool:
-    """Return whether a verdict still says what to do: nobody reported the contrary since."""
-    if policy.mode is TriageMode.BASELINE:
-        return False
-    since = {signal.status for signal in evidence if _at(signal) > verdict.at}
+def holds(verdict: Verdict, evidence: Iterable[Signal]) -> bool:
+    """Return whether a verdict still counts: of what counts as evidence, nothing reported the contrary since."""
+    since = {signal.status for signal in evidence if signal.at > verdict.at}
     if verdict.result is TaskResult.CONFIRMED_ISSUE:
         return SignalStatus.ONLINE not in since
     if verdict.result is TaskResult.FALSE_ALARM:
@@ -364,19 +220,3 @@ def _explain(evidence: Sequence[Signal], cause: RootCause, reasons: Sequence[Rea
     doubt = f" Uncertain: {', '.join(reasons)}." if reasons else ""
     found = f" Verified: {verdict.result.replace('_', ' ')}." if verdict else ""
     return f"Signals: {told} from {sources} {plural}, newest {evidence[-1].status}{likely}.{doubt}{found}"
-
-
-def settled(signals: Iterable[Signal]) -> list[Signal]:
-    """Return each signal id once (the newest version of it), oldest first; the given order leaves no trace."""
-    chosen: dict[str, Signal] = {}
-    for signal in sorted(signals, key=_order):
-        chosen[signal.signal_id] = signal
-    return sorted(chosen.values(), key=_order)
-
-
-def _order(signal: Signal) -> tuple[datetime, str, str, str, str, str]:
-    return _at(signal), signal.signal_id, signal.source, signal.status, signal.asset, signal.text
-
-
-def _at(signal: Signal) -> datetime:
-    return signal.at if signal.at.utcoffset() is not None else signal.at.replace(tzinfo=UTC)

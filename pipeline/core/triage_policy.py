@@ -239,10 +239,22 @@ class TriagePolicy(_Part):
             return cls.model_validate_json(canonical(whole))
         except ValidationError as error:
             raise ValueError(_in_words(error)) from None
+        except RecursionError:
+            raise ValueError("policy: it is nested too deep") from None
 
     def as_mode(self, mode: TriageMode) -> TriagePolicy:
         """Return the same rules in a mode."""
         return self if mode is self.mode else self.model_copy(update={"mode": mode})
+
+    def in_modes(self) -> dict[TriageMode, TriagePolicy]:
+        """Return the same rules in every mode."""
+        return {mode: self.as_mode(mode) for mode in TriageMode}
+
+    def scores_like(self, other: TriagePolicy) -> bool:
+        """Say whether the formula says the same by both, and means the same by it: certainties can be compared."""
+        return (self.weights, self.doubts, self.evidence, self.dispatch.from_priority) == (
+            other.weights, other.doubts, other.evidence, other.dispatch.from_priority,
+        )  # fmt: skip
 
     def stored(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -12,6 +12,8 @@ from pipeline.core.scoring import asset_key
 from pipeline.runtime import locks
 
 _ALONE = text("SELECT pg_advisory_xact_lock(:kind, hashtext(:org))")
+#: Another version of the organization's row, which tells every reader of mail to read the registry anew.
+_TOUCH = text("UPDATE organizations SET name = name WHERE id = :org")
 _UNNAMED = text("SELECT id, tag FROM assets WHERE org_id = :org AND slug IS NULL ORDER BY id")
 _NAME = text("""
     UPDATE assets SET slug = n.slug FROM unnest(CAST(:ids AS uuid[]), CAST(:slugs AS text[])) AS n(id, slug)
@@ -42,20 +44,36 @@ class Reported:
     lon: float | None = None
 
 
-def ensure(connection: Connection, org_id: UUID, reported: Mapping[str, Reported]) -> dict[str, UUID]:
-    """Return the asset of each key (`scoring.asset_key`); those that nobody entered are made.
+def ensure(
+    connection: Connection, org_id: UUID, reported: Mapping[str, Reported], known: Mapping[str, UUID]
+) -> dict[str, UUID]:
+    """Return the asset of each key (`scoring.asset_key`), beside those that are known; who nobody entered is made.
 
     Makers wait for each other, so that two spellings at once are one asset.
     """
-    found = _found(connection, org_id, list(reported))
+    found = dict(known)
     if len(found) < len(reported):
-        connection.execute(_ALONE, {"kind": locks.ASSETS, "org": str(org_id)})
-        _name_all(connection, org_id)
+        alone(connection, org_id)
         found = _found(connection, org_id, list(reported))
         missing = {key: one for key, one in reported.items() if key not in found}
         if missing:
+            touch(connection, org_id)
             found |= _made(connection, org_id, missing)
     return found
+
+
+def alone(connection: Connection, org_id: UUID) -> None:
+    """Wait for others who make or name assets of an organization; every asset has its slug afterwards.
+
+    Comes before any lock on an asset.
+    """
+    connection.execute(_ALONE, {"kind": locks.ASSETS, "org": str(org_id)})
+    _name_all(connection, org_id)
+
+
+def touch(connection: Connection, org_id: UUID) -> None:
+    """Have mail read with what this transaction changes of names and patterns, from its commit on."""
+    connection.execute(_TOUCH, {"org": org_id})
 
 
 def _found(connection: Connection, org_id: UUID, keys: list[str]) -> dict[str, UUID]:

@@ -59,13 +59,14 @@ def record(connection: Connection, moved: Sequence[Moved], command: str, made: S
         entries = [_entry(one, command) for one in tickets] + [_entry_of_order(one, command) for one in orders]
         numbers = auditing.append_all(connection, org_id, entries)
         if tickets:
-            _keep_moves(connection, tickets, numbers[: len(tickets)], command)
+            keep_moves(connection, tickets, numbers[: len(tickets)], command)
         if orders:
             numbered = zip(orders, numbers[len(tickets) :], strict=True)
             order_rows.keep(connection, org_id, [_step(one, number, command) for one, number in numbered])
 
 
-def _keep_moves(connection: Connection, moved: Sequence[Moved], numbers: Sequence[int], command: str) -> None:
+def keep_moves(connection: Connection, moved: Sequence[Moved], numbers: Sequence[int], command: str) -> None:
+    """Keep changes of tickets' states, each under the number of its row in the audit trail."""
     values = {
         "command": command,
         "orgs": [one.org_id for one in moved],

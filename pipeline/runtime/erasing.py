@@ -134,7 +134,8 @@ _STEPS = {
          WHERE message_id = ANY(CAST(:ids AS bigint[])) AND (evidence IS NOT NULL OR rejected IS NOT NULL)
     """),
     "signals": text("""
-        UPDATE signals SET text = '', reporter = '', span = NULL WHERE message_id = ANY(CAST(:ids AS bigint[]))
+        UPDATE signals SET text = '', reporter = '', span = NULL, symptoms = '{}'
+         WHERE message_id = ANY(CAST(:ids AS bigint[]))
     """),
     "sent": text("""
         UPDATE outbound SET recipient = '', last_error = NULL, bounce_reason = NULL

@@ -20,3 +20,7 @@ PAUSES = 83
 UPLOADS = 84
 #: Held by a transaction that makes assets which reports name; the second number is the organization's.
 ASSETS = 85
+#: Held by a transaction that changes policies of triage; the second number is the organization's.
+TRIAGE_POLICIES = 86
+#: Held by a transaction that opens cases of assets that are spelled alike; the second number is their code's.
+CASE_CODES = 87

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     #: Resolved dead letters, with what was done to them, are forgotten after so many days; 0: never.
     dead_letters_kept_days: int = Field(default=180, ge=0, le=36_500)
 
+    #: Who judges what mails tell of assets: the model that comes with Fieldpost ("built-in"), the rules of words alone
+    #: ("rules"), or the file of a model that `fieldpost triage train` made.
+    status_model: str = "built-in"
+
     #: How long the provider's quota minute is; tests against a provider whose clock runs faster shorten it.
     quota_minute_seconds: float = Field(default=60.0, gt=0, le=60)
 

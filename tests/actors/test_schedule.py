@@ -177,6 +177,7 @@ def test_a_first_tick_of_the_declared_table_asks_for_nothing(db: Database, setti
         "reconcile",
         "clocks",
         "levels",
+        "quiet",
         "retention",
         "seal",
         "tidy",

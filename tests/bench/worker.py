@@ -6,7 +6,8 @@ import json
 import signal
 import sys
 
-from actors.worker import WorkerProcess, calm_the_collector
+from actors.worker import WorkerProcess
+from pipeline.runtime.collecting import calm_the_collector
 from pipeline.runtime.logs import set_up_logs
 from pipeline.runtime.settings import read_settings
 from tests.bench.children import MARK, NEXT

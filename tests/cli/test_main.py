@@ -34,6 +34,11 @@ _GROUPS = {
     "routing": ("rules", "trace", "simulate"),
     "trail": ("list", "show", "verify", "seal", "export"),
     "reprocess": ("start", "list", "show", "apply", "cancel"),
+    "asset": ("list", "add", "change", "import", "pattern list", "pattern add", "pattern change"),
+    "triage": (
+        *("policy list", "policy show", "policy draft", "policy set", "policy shadow", "policy differences"),
+        *("policy activate", "policy rollback", "simulate", "tune", "backtest", "truth", "calibrate", "train"),
+    ),
 }
 _LINES = [name for name in COMMANDS if name not in _GROUPS] + [
     f"{group} {name}" for group, names in _GROUPS.items() for name in names

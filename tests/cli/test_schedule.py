@@ -26,7 +26,7 @@ def write_slots(db: Database, *slots: tuple[str, str, str]) -> None:
 def test_before_anybody_looked_the_list_says_so(fieldpost: Command, served: Settings) -> None:
     result = fieldpost("schedule", "--list")
     assert result.code == 0
-    assert result.out.count("nobody has looked yet") == 7
+    assert result.out.count("nobody has looked yet") == 8
     assert "*/5 * * * *" in result.out
 
 

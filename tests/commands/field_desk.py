@@ -47,10 +47,10 @@ class FieldDesk(Staffed):
     asset_id: UUID
 
     @classmethod
-    def of(cls, db: Database, triage: dict[str, Any] | None = None) -> FieldDesk:
-        """Build one; its policy of triage may say otherwise than the built-in one."""
+    def of(cls, db: Database, triage: dict[str, Any] | None = None, policy: dict[str, Any] | None = None) -> FieldDesk:
+        """Build one; its policies, of triage and its own, may say otherwise than the built-in ones."""
         with db.begin() as connection:
-            org_id = factories.organization(connection)
+            org_id = factories.organization(connection, policy=policy)
             if triage:
                 factories.triage_policy(connection, org_id, **triage)
             values = {"org": org_id}

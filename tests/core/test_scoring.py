@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.enums import RecommendedAction, RootCause, SignalStatus
+from pipeline.core.causes import root_cause
 from pipeline.core.scoring import (
     Case,
     Signal,
     assess,
     case_id,
     priority,
-    root_cause,
     triage,
     verification_tasks,
 )
-from pipeline.core.triage_policy import BASELINE, BUILT_IN
+from pipeline.core.triage_policy import BASELINE, BUILT_IN, TriagePolicy
 
 BOUNDED = settings(max_examples=50, deadline=None)
 START = datetime(2026, 2, 20, 20, 0, tzinfo=UTC)
@@ -143,6 +144,17 @@ def test_triage_sorts_by_priority_then_asset():
     assert [case.asset for case in triage(given_signals, BASELINE)] == ["A", "B", "C"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_ties_come_out_alike_in_both_orders(order):
+    assets = [one for asset in ("A", "B") for one in signals("degraded", asset=asset)]
+    tied = [replace(one, signal_id=one.asset) for one in assets]
+    assert [case.asset for case in triage(tied[::order], BUILT_IN)] == ["A", "B"]
+    at_once = [replace(one, at=START) for one in signals("down online down")]
+    assert assess(at_once[::order], BUILT_IN).evidence_ids == ("sig_002", "sig_001", "sig_000")
+    assert assess([replace(one, text=text) for one, text in zip(at_once, ("card", "cable"), strict=False)][::order],
+                  BUILT_IN).root_cause_tag is RootCause.PAYMENT_TERMINAL  # fmt: skip
+
+
 def test_spellings_that_share_a_case_id_share_the_case():
     old = signals("down", asset="AUS-0123")[0]
     new = replace(old, signal_id="sig_9", at=old.at + timedelta(minutes=1), asset="aus_0123")
@@ -259,3 +271,22 @@ def test_a_case_is_a_value():
     case = assess(signals("down"), BASELINE)
     assert isinstance(case, Case)
     assert hash(case) == hash(assess(signals("down"), BASELINE))
+
+
+@pytest.mark.parametrize(
+    ("said", "is_alike"),
+    [
+        ({"calibration": {"points": [[10, 20]]}, "verification": {"below": 50}, "mode": "baseline"}, True),
+        ({"dispatch": {"automatic": False}, "deadlines": {"otherwise_hours": 9}, "quiet_days": 3}, True),
+        ({"doubts": {"start": 80}}, False),
+        ({"weights": {"down": 90}}, False),
+        ({"evidence": {"most_days": 5}}, False),
+        ({"dispatch": {"from_priority": 70}}, False),
+    ],
+    ids=str,
+)
+def test_certainties_of_two_policies_are_comparable_where_nothing_that_the_formula_asks_for_differs(
+    said: dict[str, Any], is_alike: bool
+) -> None:
+    other = TriagePolicy.change(BUILT_IN, said)
+    assert (BUILT_IN.scores_like(other), other.scores_like(BUILT_IN)) == (is_alike, is_alike)

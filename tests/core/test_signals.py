@@ -7,7 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.enums import SignalStatus
-from pipeline.core.signals import TEXT_LIMIT, Asset, AssetIndex, Part, extract, status_of
+from pipeline.core.asset_names import Asset, AssetIndex
+from pipeline.core.extractions import Part
+from pipeline.core.signals import TEXT_LIMIT, extract
+from pipeline.core.statuses import status_of
 
 BOUNDED = settings(max_examples=60, deadline=None)
 DOWN, DEGRADED, ONLINE, UNKNOWN = SignalStatus.DOWN, SignalStatus.DEGRADED, SignalStatus.ONLINE, SignalStatus.UNKNOWN

@@ -10,13 +10,23 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
-from models.enums import BlobKind, Lane, NoticeKind, NotificationKind, Platform, ReconcileScope, ReprocessKind
+from models.enums import (
+    BlobKind,
+    Lane,
+    NoticeKind,
+    NotificationKind,
+    Platform,
+    ReconcileScope,
+    ReprocessKind,
+    TruthSource,
+)
 from pipeline.commands import erasing, push, reconcile, reprocessing, sync
 from pipeline.core import levels
 from pipeline.core.field_work import Window
 from pipeline.core.notices import Words
 from pipeline.runtime import (
     blob_rows,
+    case_truths,
     clock_requests,
     device_rows,
     field_rows,
@@ -25,11 +35,13 @@ from pipeline.runtime import (
     notices,
     notifying,
     order_rows,
+    retriaging,
     visit_rows,
 )
 from pipeline.runtime.jobs import Emit
 from pipeline.runtime.ledger import Line
 from pipeline.runtime.secrets import Secrets
+from tests import factories
 from tests.faults.office import TOPIC, Office
 
 #: A number that no worker has: whatever it holds is lost.
@@ -84,6 +96,8 @@ class Feeds:
             "stage.reprocess": self._repeat,
             "stage.watch": self._watch,
             "stage.clocks": self._time_anew,
+            "stage.retriage": self._judge_cases_anew,
+            "stage.settle": self._find_something_out,
             "stage.lapse": self._let_a_hold_lapse,
             "stage.invite": self._move_a_visit,
             "stage.erase": self._erase_nobody,
@@ -121,6 +135,20 @@ class Feeds:
     def _time_anew(self) -> None:
         with self._office.db.begin() as connection:
             clock_requests.request(connection, self._office.org_id)
+
+    def _judge_cases_anew(self) -> None:
+        with self._office.db.begin() as connection:
+            ledger.put(connection, retriaging.request(self._office.org_id))
+
+    def _find_something_out(self) -> None:
+        """Have somebody find that a case of an asset of its own was none."""
+        with self._office.db.begin() as connection:
+            asset_id = factories.asset(connection, self._office.org_id, f"A-{uuid4()}")
+            case_id = factories.case(connection, self._office.org_id, asset_id)
+            jobs = case_truths.tell(
+                connection, case_id, TruthSource.PERSON, "feed", is_real=False, order_id=None, actor_id="ann"
+            )
+            ledger.put(connection, jobs)
 
     def _let_a_hold_lapse(self) -> None:
         """Have a schedule wait that nobody confirmed in time."""

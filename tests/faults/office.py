@@ -13,6 +13,7 @@ from models.enums import (
     Provider,
 )
 from pipeline.adapters.blobs import open_blob_store
+from pipeline.adapters.gmail_sending import _MOST_LOOKED_AT
 from pipeline.adapters.wiring import CREDENTIALS
 from pipeline.commands import mailboxes, push, sync
 from pipeline.runtime.db import Database
@@ -126,14 +127,16 @@ class Office:
         served = {one: str(said["sha256"]) for one, said in self.box.state().items()}
         with self.db.begin() as connection:
             broken = conservation.check(connection, self.mailbox_id, served, served=served, blobs=blobs)
-            found = conservation.partition(connection)
+            parted = conservation.partition(connection)
+        untold = self._untold()
+        found = {group - untold for group in parted}
         mails = [self.box.get(one) for one in served]
         wanted = conservation.reference(((one.raw, one.thread_id) for one in mails if one.raw.strip()), [ADDRESS])
         return [
             *broken,
             *(f"other tickets: {sorted(group)}" for group in found ^ wanted),
             *(f"letter nobody expected: {kind}" for kind in mailbox_letters(self.db) if kind != ("parse", "permanent")),
-            *self._sent_wrongly(),
+            *self._sent_wrongly(untold),
             *self._never_pushed(),
             *(f"ended {row.times} times: pause of {row.session_id}" for row in factories.rows(self.db, _ENDED_WRONGLY)),
         ]
@@ -142,7 +145,18 @@ class Office:
         """Return the single value a statement answers."""
         return factories.value(self.db, statement, **values)
 
-    def _sent_wrongly(self) -> list[str]:
+    def _untold(self) -> frozenset[str]:
+        """Return the ids of answers that never left, where so much did that the product leaves it to a person.
+
+        Time passes by leaps here, so that all mail of a long test was sent since.
+        """
+        taken = {one.rfc_id for one in self.box.messages.values() if "SENT" in one.labels}
+        if len(taken) < _MOST_LOOKED_AT:
+            return frozenset()
+        unknown = factories.rows(self.db, "SELECT id || '@example.org' AS id FROM outbound WHERE state = 'unknown'")
+        return frozenset(row.id for row in unknown if f"<{row.id}>" not in taken)
+
+    def _sent_wrongly(self, untold: frozenset[str]) -> list[str]:
         """Return what differs between the answers we mean to have sent and those that the provider took."""
         statement = "SELECT '<' || b.id || '@example.org>' AS id, state FROM outbound b"
         meant = {row.id: row.state for row in factories.rows(self.db, statement)}
@@ -155,7 +169,11 @@ class Office:
         return [
             *(f"left twice: {one}" for one in sorted(twice)),
             *(f"never left: {one}" for one in sorted(lost)),
-            *(f"is {state}: {one}" for one, state in meant.items() if state != "sent"),
+            *(
+                f"is {state}: {one}"
+                for one, state in meant.items()
+                if state != "sent" and one.strip("<>") not in untold
+            ),
             *odd,
         ]
 

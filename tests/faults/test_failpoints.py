@@ -29,9 +29,9 @@ pytestmark = pytest.mark.faults
 _GROUPS = {
     "reading": ("stage.backfill", "stage.history", "stage.reconcile", "stage.watch", "stage.fetch", "blobs", "gmail"),
     "understanding": ("stage.parse", "stage.index", "stage.stitch", "stage.reprocess", "dlq.bury", "broker"),
-    "deciding": ("stage.routing", "stage.triage", "stage.acknowledge", "stage.dispatch"),
+    "deciding": ("stage.routing", "stage.triage", "stage.retriage", "stage.acknowledge", "stage.dispatch"),
     "administering": ("stage.clocks", "stage.lapse", "stage.invite", "stage.erase", "stage.forget", "stage.notify"),
-    "working": ("stage.push", "stage.judge", "stage.resume"),
+    "working": ("stage.push", "stage.judge", "stage.resume", "stage.settle"),
     "keeping": ("sweeper", "schedule", "holdings", "dlq.advance", "runner.fail", "runner.follow"),
     "running": ("runner",),
 }

@@ -56,7 +56,13 @@ schemathesis.serializer.alias("application/offset+octet-stream", "application/oc
 _ASKED = frozenset({"method", "url", "headers", "files", "data", "json", "params"})
 #: Where a mailbox that is there would be asked for at its provider, which is not there.
 _ASK_A_PROVIDER = frozenset({"/mailboxes/{mailbox_id}/connectivity", "/mailboxes/{mailbox_id}/sync/labels"})
-_TABLES = {"person": "people", "letter": "dead_letters", "outbound": "outbound", "rule": "routing_rules"}
+_TABLES = {
+    "person": "people",
+    "letter": "dead_letters",
+    "outbound": "outbound",
+    "rule": "routing_rules",
+    "pattern": "asset_patterns",
+}
 #: A shape of requests: how many of ten, whether they are meant well, and whether they are about things that are there.
 _MIX = ((2, GenerationMode.POSITIVE, False), (5, GenerationMode.POSITIVE, True), (3, GenerationMode.NEGATIVE, True))
 
@@ -199,6 +205,10 @@ _REAL_BYTES = text("""
 def seeded(db: Database, secrets: Secrets, blobs: BlobStore) -> Seeded:
     """Build the organization that is asked about."""
     world = World(db)
+    with db.begin() as connection:
+        # What the mails speak of: a case, and who could be sent.
+        factories.asset(connection, world.org_id, "AUS_0123")
+        factories.team(connection, world.org_id, "FieldOps")
     world.triaged(
         mail("Charger AUS_0123 down", message_id="<a@customer.example>"),
         mail("Re: Charger AUS_0123 down", message_id="<b@customer.example>", in_reply_to="<a@customer.example>"),

@@ -127,6 +127,22 @@ _PHOTO = """
     VALUES (:org, :order, 'ISSUE', 0, sha256(CAST(:digest AS bytea)), sha256(CAST(:digest AS bytea)),
             sha256(CAST(:digest AS bytea)), 'image/jpeg', 1, 1, 1, :name, :name) RETURNING id
 """
+_TRIAGE_POLICY = """
+    INSERT INTO triage_policies (org_id, version, policy, checksum, reason, created_by)
+    SELECT :org, 1 + coalesce(max(version), 0), '{}', '', :name, :name FROM triage_policies WHERE org_id = :org
+    RETURNING version
+"""
+_ASSET = "INSERT INTO assets (org_id, tag) VALUES (:org, :name) RETURNING id"
+_ASSET_PATTERN = """
+    INSERT INTO asset_patterns (org_id, pattern, tag, created_by) VALUES (:org, :name, :name, :name) RETURNING id
+"""
+_CASE = """
+    INSERT INTO cases (org_id, asset_id, mode, priority_score, sla_hours, root_cause_tag, confidence,
+                       recommended_action, grid_stress_level, explanation, verification_required, assessed_at)
+    VALUES (:org, :asset, 'certainty', 64, 8, 'unknown', 0.64, 'needs_verification', 'elevated', :name, true, now())
+    RETURNING id
+"""
+_QUESTION = "INSERT INTO verification_tasks (org_id, case_id, question, owner) VALUES (:org, :case, :name, 'FieldOps')"
 _UPLOAD = """
     INSERT INTO resumable_uploads (org_id, order_id, owner, kind, device, length, expires_at)
     VALUES (:org, :order, :name, 'ISSUE', :name, 9, now() + interval '1 day') RETURNING id
@@ -284,6 +300,12 @@ def _photo(the: Objects) -> UUID:
     return the.insert(_PHOTO, name=name, order=_field_order(the))
 
 
+def _case(the: Objects) -> UUID:
+    case_id: UUID = the.insert(_CASE, asset=the.insert(_ASSET))
+    the.insert(_QUESTION, case=case_id)
+    return case_id
+
+
 def _upload(the: Objects) -> UUID:
     return the.insert(_UPLOAD, order=_field_order(the))
 
@@ -345,6 +367,10 @@ MAKERS: Mapping[str, Callable[[Objects], Any]] = {
     "checklist_id": _checklist,
     "photo_id": _photo,
     "upload_id": _upload,
+    "asset_id": _simple(_ASSET),
+    "pattern_id": _simple(_ASSET_PATTERN),
+    "case_id": _case,
+    "policy_version": _simple(_TRIAGE_POLICY),
     "repair_id": _repair,
     "item_id": _item,
     "category_id": _simple(_CATEGORY),

@@ -83,6 +83,10 @@ def _path(row: Access, house: House) -> str:
         item_id=UUID(int=0),
         category_id=UUID(int=0),
         workshop_part_id=UUID(int=0),
+        case_id=UUID(int=0),
+        asset_id=UUID(int=0),
+        pattern_id=UUID(int=0),
+        policy_version=1,
     )
 
 

@@ -52,6 +52,12 @@ _BODIES: dict[tuple[str, str], object] = {
     },
     ("POST", "/api/v1/devices/register"): {"platform": "android", "fcmToken": "phone"},
 }
+_BODIES |= {
+    ("PATCH", "/assets/{asset_id}"): {"name": "seen"},
+    ("POST", "/assets/patterns"): {"pattern": r"pole (\d+)", "tag": r"P-\1"},
+    ("PATCH", "/assets/patterns/{pattern_id}"): {"is_enabled": False},
+}
+_BODIES |= {("POST", "/triage/policies"): {"policy": {"quiet_days": 9}, "reason": "quieter"}}
 _HOUR = {"start": "2030-01-01T10:00:00Z", "end": "2030-01-01T11:00:00Z"}
 _SCHEDULE = "/tickets/{ticket_id}/schedule"
 _BODIES |= {
@@ -64,7 +70,7 @@ _BODIES |= {
     ("PATCH", f"/api/v1/inventory/{one}/"): {"name": "x"}
     for one in ("items/{item_id}", "categories/{category_id}", "parts/{workshop_part_id}")
 }
-_QUERIES = {"/search": {"q": CANARY}, "/tickets": {"q": CANARY}}
+_QUERIES = {"/search": {"q": CANARY}, "/tickets": {"q": CANARY}, "/api/cases": {"mode": "certainty"}}
 #: Lists that hold nothing of any site: those who reach a part of the organization work with all of it.
 _SHARED = {"/queues", "/tickets/saved-views", "/dispatch/templates", "/dispatch/templates/{incident_type}"}
 _REPAIR, _STOCK = "/api/v1/tickets/{repair_id}", "/api/v1/inventory"
@@ -87,11 +93,12 @@ _MISSING |= {"/api/v1/uploads/resumable/{upload_id}"}
 _ANOTHERS = {"/api/v1/uploads/photos/{photo_id}"}
 #: Here the owner must find it: what cannot be found by anybody would prove nothing of the others.
 _TELLING = {"/search", "/tickets", "/people", "/accounts", "/queues", "/mailboxes", "/ops/jobs/dlq", "/api-tokens"}
+_TELLING |= {"/api/cases", "/api/verification-tasks", "/triage/policies"}
 _TELLING |= {"/api/v1/work-orders", "/api/v1/tickets/", "/api/v1/inventory/items/", "/api/v1/inventory/parts/"}
 #: Named by a word that each organization has its own of, and not by an object.
 _BY_WORD = {("PUT", "/dispatch/templates/{incident_type}"), ("DELETE", "/dispatch/templates/{incident_type}")}
 #: Who has no organization's whole reach is answered with what they reach; the rest is not for them.
-_NOT_THERE = {Scope.TICKET, Scope.OUTBOUND, Scope.DEVICE, Scope.NOTIFICATION}
+_NOT_THERE = {Scope.TICKET, Scope.OUTBOUND, Scope.DEVICE, Scope.NOTIFICATION, Scope.CASE}
 _GENEROUS = Limits(
     auth_per_minute=10_000,
     read_per_minute=100_000,

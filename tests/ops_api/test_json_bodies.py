@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops_api.json_bodies import read
+from ops_api.json_bodies import MOST_NAMES, MOST_VALUES, read
+from pipeline.commands.case_arguments import MOST_SIGNALS, SignalReport
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -62,6 +63,29 @@ def test_depth_is_what_stands_inside_each_other() -> None:
     assert len(read(b"[" + b",".join([b"[]"] * 500) + b"]", 64)) == 500
     brackets = json.dumps(["[" * 500, "{" * 500, '\\"[' * 100]).encode()
     assert len(read(brackets, 2)) == 3
+
+
+@pytest.mark.parametrize("one", [b"0", b"[]", b'{"a":0}'])
+def test_what_holds_millions_of_values_is_refused_before_it_is_read(one: bytes) -> None:
+    """Reading and freeing them lets no other thread run: half a second of a body of 5 MB."""
+    with pytest.raises(json.JSONDecodeError, match=r"more than 100,000 values; send it in parts"):
+        read(b"[" + b",".join([one] * MOST_VALUES) + b"]", 64)
+
+
+def test_as_many_values_as_may_be_are_read() -> None:
+    assert len(read(b"[" + b",".join([b"0"] * (MOST_VALUES - 1)) + b"]", 64)) == MOST_VALUES - 1
+
+
+def test_an_object_of_thousands_of_names_is_refused() -> None:
+    names = {str(number): 0 for number in range(MOST_NAMES)}
+    assert read(json.dumps(names).encode(), 64) == names
+    with pytest.raises(json.JSONDecodeError, match=r"more than 1,000 names"):
+        read(json.dumps(names | {"one": 1}).encode(), 64)
+
+
+def test_as_many_reports_as_a_call_takes_are_read_whatever_they_say() -> None:
+    full = dict.fromkeys(SignalReport.model_fields, "a, [b, {c, \\")
+    assert len(read(json.dumps({"signals": [full] * MOST_SIGNALS}).encode(), 64)["signals"]) == MOST_SIGNALS
 
 
 def test_brackets_in_a_string_without_an_end_are_no_depth() -> None:

@@ -18,7 +18,7 @@ def test_the_schedules_tell_their_last_and_next_slot(api: Api, ours: House) -> N
     answer = api.person(ours.org_id).get("/ops/schedule")
     assert answer.status_code == 200
     items = {item["name"]: item for item in answer.json()["items"]}
-    assert set(items) == {"history", "reconcile", "clocks", "levels", "retention", "seal", "tidy"}
+    assert set(items) == {"history", "reconcile", "clocks", "levels", "quiet", "retention", "seal", "tidy"}
     assert (items["history"]["cron"], items["history"]["catch_up"]) == ("*/5 * * * *", "once")
     assert (items["history"]["last_outcome"], items["history"]["last_jobs"]) == ("ran", 2)
     assert (items["history"]["missed_last_7_days"], items["history"]["is_overdue"]) == (1, True)

@@ -70,7 +70,7 @@ _BASES = {
     f"/tickets/{_ID}/qa": COMMAND,
     "/api/v1/tickets": WORKSHOP,
     "/api/v1/nowhere": TECHNICIAN,
-    "/api/cases": CASE,
+    "/api/nowhere": CASE,
 }
 
 
@@ -214,7 +214,7 @@ def test_contract_004_names_fields_as_an_object(client: Client) -> None:
 
 
 def test_contracts_002_and_003_say_nothing_but_their_envelope(client: Client) -> None:
-    workshop, case = client.post("/api/v1/tickets/conflict"), client.post("/api/cases/conflict")
+    workshop, case = client.post("/api/v1/tickets/conflict"), client.post("/api/nowhere/conflict")
     assert (workshop.status_code, case.status_code) == (400, 409)
     assert workshop.json() == {"success": False, "message": "not from here", "error": "INVALID_STATE_TRANSITION"}
     assert case.json() == {"ok": False, "data": None, "error": "not from here"}

@@ -15,8 +15,8 @@ from models.enums import Reach
 from ops_api.access_rows import ROWS
 from ops_api.requests import Exchange
 from pipeline.command import Command
+from pipeline.commands import assets, planning
 from pipeline.commands import desk as commands
-from pipeline.commands import planning
 from pipeline.table import COMMANDS
 from tests import factories
 from tests.ops_api import people
@@ -180,8 +180,8 @@ def test_tickets_out_of_reach_look_like_none(api: Api, ours: Desk, theirs: Desk)
     assert update(ours, person=narrow, status="pending").status_code == 200
 
 
-#: `plan.book` is done within `plan.apply` and has no route of its own.
-_ROUTED = [one for one in COMMANDS.values() if one is not planning.BOOK]
+#: `plan.book` is done within `plan.apply`, and `asset.import` by the command line alone: they have no route.
+_ROUTED = [one for one in COMMANDS.values() if one not in (planning.BOOK, assets.IMPORT)]
 
 
 @pytest.mark.parametrize("command", _ROUTED, ids=lambda one: one.name)

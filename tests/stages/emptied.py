@@ -7,7 +7,7 @@ from sqlalchemy import text
 from pipeline.runtime.db import Database
 
 #: They refuse to be emptied, and hang on work orders.
-_KEPT = ("work_order_events", "work_session_events", "xp_transactions", "level_events")
+_KEPT = ("work_order_events", "work_session_events", "xp_transactions", "level_events", "case_truths")
 _TABLES = "tickets, ticket_messages, thread_keys, regroupings, regrouped, held_apart, events"
 
 

@@ -9,7 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
+from models.enums import AssessedBecause, SignalStatus
+from pipeline.core.scoring import Signal
+from pipeline.runtime import case_rows, signal_rows
 from pipeline.runtime.db import Database
 from pipeline.stages import dispatch
 from tests import factories
@@ -61,6 +65,14 @@ def test_a_work_order_begins_with_a_step_under_an_audit_row_of_its_own(world: Wo
     assert [tuple(step) for step in steps] == [
         ("stage.dispatch", None, "created", "system", "stage.dispatch", "SYSTEM", "work_order", str(order.id))
     ]
+
+
+def test_a_trouble_that_a_person_confirmed_needs_no_priority(world: World):
+    world.run(STAGE, found := case(world, priority=41))
+    assert orders(world) == []
+    world.rows("UPDATE cases SET verified_result = 'confirmed_issue', verified_at = now() WHERE id = :id", id=found)
+    world.run(STAGE, found)
+    assert [order.case_id for order in orders(world)] == [found]
 
 
 @pytest.mark.parametrize("state", ["assigned", "returned"])
@@ -175,3 +187,29 @@ def test_from_mail_to_work_order_the_ticket_knows_what_was_done(world: World):
     assert event.ticket_id == ticket.id
     assert event.data == {"work_order_id": str(order.id), "code": f"wo_{order.number:03d}"}
     assert event.trace_id == order.trace_id
+
+
+def found_again(world: World, tag: str, status: str, *, minutes: int) -> bool:
+    """Report a charger so many minutes from now; return whether its case asks for somebody without a person."""
+    with world.db.begin() as connection:
+        now = connection.execute(text("SELECT now()")).scalar_one()
+        told = Signal(f"s{minutes}", "ugc", now + timedelta(minutes=minutes), tag, SignalStatus(status))
+        locked = signal_rows.report(connection, world.org_id, signal_rows.look(connection, world.org_id, [told]))
+        (one,) = case_rows.assess_locked(connection, locked, AssessedBecause.SIGNALS)
+    return one.is_asking
+
+
+def test_a_confirmed_trouble_needs_no_priority_until_something_reports_the_contrary(db: Database):
+    rules = {"automatic": True, "from_priority": 0, "least_certainty": 0, "least_priority": 99}
+    world = World(db, triage={"dispatch": rules, "verification": {"below": 0}, "evidence": {"most_days": 2}})
+    assert found_again(world, "A", "degraded", minutes=-5) is False
+    world.rows("UPDATE cases SET verified_result = 'confirmed_issue', verified_at = now() RETURNING id")
+    assert found_again(world, "A", "degraded", minutes=1) is True
+    assert found_again(world, "A", "online", minutes=2) is False
+    case_id = world.value("SELECT DISTINCT case_id FROM signals")
+    world.run(STAGE, case_id)
+    assert orders(world) == []
+    # What is older than evidence counts contradicts nothing any more.
+    assert found_again(world, "A", "degraded", minutes=3 * 1440) is True
+    world.run(STAGE, case_id)
+    assert [one.case_id for one in orders(world)] == [case_id]

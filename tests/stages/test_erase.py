@@ -130,6 +130,16 @@ def _leave_traces(connection: Connection, world: World, ticket_id: UUID, occurre
         connection.execute(text(statement), values)
 
 
+def test_what_a_mail_said_of_an_asset_is_forgotten_and_that_it_said_something_stays(world: World) -> None:
+    with world.db.begin() as connection:
+        factories.asset(connection, world.org_id, "AUS_0123")
+    world.triaged(_mail(CUSTOMER, "Trouble", f"AUS_0123 is down, {CANARY}"))
+    world.rows("UPDATE signals SET symptoms = '{no_power}' RETURNING id")
+    _erase(world)
+    (signal,) = world.rows("SELECT status, text, reporter, span, symptoms FROM signals")
+    assert tuple(signal) == ("down", "", "", None, [])
+
+
 def test_nothing_is_left_of_whom_we_wrote_to_either_nor_when_our_copy_is_seen_again(world: World) -> None:
     raw = _mail("help@acme.example", "Your order", f"Dear {CANARY}", to=CUSTOMER)
     world.routed(raw, labels=("SENT",))

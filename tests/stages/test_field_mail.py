@@ -79,7 +79,7 @@ def test_a_mail_about_an_asset_begins_field_work_under_its_own_trace(world: Worl
     assert ran.unsaved == {}
     (ticket,) = world.rows("SELECT * FROM tickets")
     (order,) = world.rows("SELECT * FROM work_orders")
-    (case,) = world.rows("SELECT * FROM cases")
+    (case,) = world.rows("SELECT * FROM cases WHERE id IN (SELECT case_id FROM signals)")
     (work,) = world.rows("SELECT * FROM dispatches")
     assert (work.ticket_id, work.asset_id, work.trace_id) == (ticket.id, asset_id, order.trace_id)
     assert (work.customer_email, work.customer_name) == ("ann@x.example", "Ann")

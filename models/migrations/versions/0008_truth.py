@@ -157,7 +157,7 @@ def upgrade() -> None:
         sa.Column("signal_count", sa.Integer(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "because IN ('signals', 'verification', 'policy', 'outcome')",
+            "because IN ('signals', 'verification', 'policy')",
             name=op.f("ck_case_assessments_because_legal"),
         ),
         sa.CheckConstraint(
@@ -245,6 +245,25 @@ def upgrade() -> None:
     op.add_column("assets", sa.Column("slug", sa.Text(), nullable=True))
     op.create_index(op.f("ix_assets_org_id_slug"), "assets", ["org_id", "slug"], unique=False)
     op.create_index(
+        "ix_assets_name_trigrams",
+        "assets",
+        [sa.text("lower(name) gin_trgm_ops")],
+        postgresql_using="gin",
+        postgresql_where=sa.text("name <> ''"),
+    )
+    op.create_index(
+        "ix_signals_loose",
+        "signals",
+        ["asset_id", "at"],
+        postgresql_where=sa.text("case_id IS NULL AND status <> 'online'"),
+    )
+    op.create_index(
+        "ix_tickets_requester_site",
+        "tickets",
+        ["org_id", "requester_email", sa.text("last_activity_at DESC")],
+        postgresql_where=sa.text("site_id IS NOT NULL"),
+    )
+    op.create_index(
         op.f("ix_assets_site_id"), "assets", ["site_id"], unique=False, postgresql_where=sa.text("site_id IS NOT NULL")
     )
     op.create_foreign_key(op.f("fk_assets_site_id"), "assets", "sites", ["site_id"], ["id"])
@@ -305,14 +324,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'open'"),
     )
-    op.create_unique_constraint(
-        op.f("uq_verification_tasks_case_id_number"), "verification_tasks", ["case_id", "number"]
-    )
 
     op.execute("UPDATE verification_tasks SET ended_at = created_at WHERE status <> 'open'")
     op.execute("UPDATE cases SET closed_at = assessed_at, closed_because = 'quiet' WHERE state = 'closed'")
     for statement in (_CODES, _HEARD, _TASK_CODES):
         op.execute(statement)
+    op.create_unique_constraint(
+        op.f("uq_verification_tasks_case_id_number"), "verification_tasks", ["case_id", "number"]
+    )
     _move_policies()
     op.drop_constraint(op.f("ck_verification_tasks_status_legal"), "verification_tasks")
     op.create_check_constraint(
@@ -354,6 +373,9 @@ def downgrade() -> None:
     """Take back; questions that were not needed any more go with it."""
     for code, permissions in _GRANTS:
         op.get_bind().execute(_REVOKE, {"code": code, "permissions": permissions})
+    op.drop_index("ix_tickets_requester_site", "tickets")
+    op.drop_index("ix_signals_loose", "signals")
+    op.drop_index("ix_assets_name_trigrams", "assets")
     op.drop_constraint(op.f("ck_assets_origin_legal"), "assets")
     op.drop_constraint(op.f("ck_cases_closed_because_legal"), "cases")
     op.drop_constraint(op.f("ck_cases_closed_when"), "cases")
