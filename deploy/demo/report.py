@@ -23,7 +23,11 @@ _MESSAGES = text("""
       FROM occurrences
 """)
 _TICKETS = text("SELECT status, count(*) AS tickets FROM tickets GROUP BY status ORDER BY tickets DESC, status")
-_CASES = text("SELECT count(*) AS cases, count(*) FILTER (WHERE verification_required) AS uncertain FROM cases")
+#: A trouble has a case in either mode; here the one that weighs certainty leads.
+_CASES = text("""
+    SELECT count(*) AS cases, count(*) FILTER (WHERE verification_required) AS uncertain FROM cases
+     WHERE mode = 'certainty'
+""")
 _WORK_ORDERS = text("""
     SELECT coalesce(t.name, 'no team yet') AS team, count(*) AS orders
       FROM work_orders w LEFT JOIN teams t ON t.id = w.team_id GROUP BY 1 ORDER BY orders DESC, team

@@ -33,7 +33,8 @@ _BEFORE = {
 }
 _GOING_ON = frozenset({JobState.READY, JobState.HELD, JobState.RUNNING, JobState.WAITING})
 _MADE = text("""
-    SELECT (SELECT count(*) FROM tickets WHERE status <> 'merged') AS tickets, (SELECT count(*) FROM cases) AS cases,
+    SELECT (SELECT count(*) FROM tickets WHERE status <> 'merged') AS tickets,
+           (SELECT count(*) FROM cases WHERE mode = 'certainty') AS cases,
            (SELECT count(*) FROM work_orders) AS work_orders
 """)
 
