@@ -190,8 +190,13 @@ def _print_worths(worths: Sequence[Mapping[str, Any]]) -> None:
         *("triage_minutes_p95", "expected_calibration_error", "brier_score"),
     )
     columns = ("policy", "cases", "known", "false", "missed", "min p50", "min p95", "calibration error", "Brier")
-    rows = [tuple(worth[name] for name in names) for worth in worths]
-    print_table(columns, rows, empty="No cases in this time.")
+    print_table(columns, [_worth(worth, names) for worth in worths], empty="No cases in this time.")
+
+
+def _worth(worth: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    """Return a row; where nothing is known to be true, certainties are neither right nor wrong."""
+    unknown = ("expected_calibration_error", "brier_score") if not worth["known"] else ()
+    return tuple("-" if name in unknown else worth[name] for name in names)
 
 
 def _print_reliability(worth: Mapping[str, Any]) -> None:
