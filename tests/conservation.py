@@ -98,9 +98,11 @@ _OF_ALL = {
     "message signals an asset twice": """
         SELECT message_id, asset_id, count(*) FROM signals WHERE message_id IS NOT NULL
          GROUP BY message_id, asset_id HAVING count(*) > 1""",
+    # Evidence reaches 30 days back from the newest (decision 48): a report of before that, read later, is of no case.
     "signal belongs to no case though its asset has an open one": """
-        SELECT s.id FROM signals s JOIN cases c ON c.asset_id = s.asset_id AND c.state = 'open'
-         WHERE s.case_id IS NULL""",
+        SELECT s.id, s.at, c.mode FROM signals s JOIN cases c ON c.asset_id = s.asset_id AND c.state = 'open'
+         WHERE s.case_id IS NULL
+           AND s.at >= (SELECT max(n.at) FROM signals n WHERE n.asset_id = s.asset_id) - interval '30 days'""",
     "job runs with an expired lease": "SELECT id, stage, key FROM jobs WHERE state = 'running' AND lease_until < now()",
     "job is held that no budget lets go": """
         SELECT id, stage, key, lane FROM jobs WHERE state = 'held' AND (stage <> 'fetch' OR lane = 'live')""",

@@ -20,6 +20,7 @@ from pipeline.ports import StatusClassifier
 from pipeline.runtime.errors import UserError
 
 _LARGEST_FILE = 64_000_000
+_ELSE = 'name the file of a model, "built-in", or "rules"'
 #: Fewer teach nothing that holds elsewhere.
 LEAST_TELLINGS = 20
 #: A term that stands in fewer tellings is left out, and so is a weight that moves logarithmic odds by less than this:
@@ -56,7 +57,7 @@ def chosen(name: str) -> StatusClassifier | None:
 
 @cache
 def built_in() -> WordModel:
-    """Return the model that comes with Fieldpost; read once, since it takes 0.1 s."""
+    """Return the model that comes with Fieldpost; read once, since it takes 0.2 s."""
     return read_model(files("pipeline.adapters").joinpath("status_words.json").read_bytes())
 
 
@@ -69,7 +70,7 @@ def load(path: Path) -> WordModel:
             raise UserError(f"FIELDPOST_STATUS_MODEL: {path} is too large for a model")
         return read_model(said)
     except OSError as error:
-        raise UserError(f"FIELDPOST_STATUS_MODEL: {path} cannot be read: {error.strerror}") from error
+        raise UserError(f"FIELDPOST_STATUS_MODEL: {path} cannot be read: {error.strerror}; {_ELSE}") from error
     except NotOurs as error:
         raise UserError(f"FIELDPOST_STATUS_MODEL: {path} {error}; make one with `fieldpost triage train`") from error
 

@@ -10,6 +10,9 @@ _QUOTED_LINE = re.compile(r"^[ \t]*>[^\n]*", re.MULTILINE)
 _ATTRIBUTION = re.compile(
     r"^[ \t]*(?:On|Am)\b[^\n]{0,200}(?:\n[^\n]{0,200})?\b(?:wrote|schrieb[^\n:]{0,80}):[ \t\r]*$", re.MULTILINE
 )
+#: Apple's Mail marks what it forwards as if it were quoted.
+_FORWARDED_BELOW = re.compile(r"^>[ \t]?(?:From|Von):", re.MULTILINE)
+_FIRST_MARK = re.compile(r"^>", re.MULTILINE)
 _QUOTE_FOLLOWS = re.compile(r"\s*>")
 _OLD_MAIL = re.compile(
     r"^[ \t]*-{2,} ?(?:Original Message|Urspr\w+ Nachricht)|^[ \t]*_{8,}[ \t\r]*\n(?=From:)"
@@ -34,6 +37,8 @@ def own_words(text: str, *, forwarded: bool) -> str:
 
     An unmarked quote runs to the end of the mail; between lines marked ">" people answer.
     """
+    if forwarded and (below := _FORWARDED_BELOW.search(text)):
+        text = text[: below.start()] + _FIRST_MARK.sub(" ", text[below.start() :])
     for found in _ATTRIBUTION.finditer(text) if "wrote:" in text or "schrieb" in text else ():
         if not _QUOTE_FOLLOWS.match(text, found.end()):
             text = text[: found.start()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from pipeline.core.asset_guesses import Phrase
 from pipeline.core.asset_names import Mention
 from pipeline.core.clauses import ELSEWHERE, Clause, clauses, same_as_before
 from pipeline.core.extractions import Extraction, Part, Told, placed
-from pipeline.core.sentence_bounds import sentence_ends, sentences
+from pipeline.core.sentence_bounds import sentence_ends, sentences, trimmed
 from pipeline.core.statuses import Verdict, status_of, verdict_of
 from pipeline.core.symptom_words import Symptom
 from pipeline.core.symptoms import Found, implied, symptoms_in
@@ -62,11 +62,15 @@ class Reading:
     def meaning(self, asset_id: UUID, by: ExtractedBy, said: str | None = None) -> Reading:
         """Return the reading of a mail that means an asset without naming it."""
         place = next(((one.start, one.end) for one in self.phrases if one.said == said), self.telling) or (0, 0)
-        mention = Mention(*place, asset_id, by)
-        return Reading(self.document, self.folded, self.split, (mention,), self.is_answer)
+        return replace(self, mentions=(Mention(*place, asset_id, by),), phrases=(), telling=None)
 
     def extractions(self) -> list[Extraction]:
-        """Return one extraction per asset by the rules alone, subject first, then in order of the text."""
+        """Return one extraction per asset by the rules alone, subject first, then in order of the text.
+
+        The state comes from the clause or sentence around a mention. The last telling mention in the text counts, since
+        people tell what changed in order; then the subject's; then the whole text and subject are read. The subject of
+        an answer ("Re:") repeats an earlier mail and tells nothing.
+        """
         return [telling.extraction for telling in self.tellings()]
 
     def tellings(self) -> list[Telling]:
@@ -100,7 +104,8 @@ class Reading:
     def _statements(self, asset_id: UUID, places: Sequence[tuple[int, int]]) -> Iterator[Statement]:
         """Yield the sentences of some places, with names as words that tell whether they mean this asset."""
         for low, high in places:
-            for start, end in sentences(self.folded, low, high):
+            for sentence in sentences(self.folded, low, high):
+                start, end = trimmed(self.folded, *sentence)
                 yield Statement(self._marked(asset_id, start, end), start, end)
 
     def _marked(self, asset_id: UUID, low: int, high: int) -> str:

@@ -21,6 +21,12 @@ def sentences(folded: str, low: int, high: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
+def trimmed(folded: str, low: int, high: int) -> tuple[int, int]:
+    """Return the bounds of what stands between `low` and `high` without the white space at either end."""
+    said = folded[low:high]
+    return low + len(said) - len(said.lstrip()), low + len(said.rstrip())
+
+
 def sentence_ends(folded: str, low: int, high: int) -> Iterator[int]:
     """Yield where sentences, list items, rows of tables and short lines end between `low` and `high`."""
     for found in _SENTENCE_END.finditer(folded, low, high):

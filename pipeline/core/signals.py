@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
 
@@ -12,10 +12,9 @@ from pipeline.core.asset_guesses import guessed_phrases
 from pipeline.core.asset_names import AssetIndex, Mention, folded_text, tokens_of
 from pipeline.core.asset_patterns import TagPattern, merged, pattern_mentions
 from pipeline.core.clauses import others
-from pipeline.core.extractions import Extraction
 from pipeline.core.own_words import is_answer, is_forward, own_words
 from pipeline.core.reading import OTHERS, Reading
-from pipeline.core.sentence_bounds import sentences
+from pipeline.core.sentence_bounds import sentences, trimmed
 from pipeline.core.statuses import may_tell, status_of
 from pipeline.core.symptoms import symptoms_in
 
@@ -52,19 +51,11 @@ class Known:
         return (bool(index.alone_at) or not index.vocabulary.isdisjoint(tokens)) and may_tell(tokens)
 
 
-def extract(subject: str, text: str, known: Known | AssetIndex) -> list[Extraction]:
-    """Return one extraction per known asset that the mail names, or that a pattern finds.
-
-    The state comes from the clause or sentence around a mention. The last telling mention in the text counts, since
-    people tell what changed in order; then the subject's; then the whole text and subject are read. The subject of an
-    answer ("Re:") repeats an earlier mail and tells nothing. Quoted lines and tails of earlier mails are not read.
-    """
-    reading = read(subject, text, known if isinstance(known, Known) else Known(known))
-    return [] if reading is None else reading.extractions()
-
-
 def read(subject: str, text: str, known: Known) -> Reading | None:
-    """Return the reading of a mail that names assets or may mean some; None, quickly, for any other mail."""
+    """Return the reading of a mail that names assets or may mean some; None, quickly, for any other mail.
+
+    Quoted lines and tails of earlier mails are not read.
+    """
     subject = subject[:TEXT_LIMIT]
     text = text[: TEXT_LIMIT - len(subject)]
     tokens = tokens_of(folded_text(f"{subject}\n\n{text}"))
@@ -80,7 +71,7 @@ def read(subject: str, text: str, known: Known) -> Reading | None:
     if mentions:
         masked = _masked(folded, mentions)
         named = sorted([*mentions, *_apart(others(masked, OTHERS), mentions)], key=lambda one: one.start)
-        return Reading(document, masked, len(subject), named, is_answer(subject))
+        return replace(reading, folded=masked, mentions=named)
     return _guessing(reading) if known.may_mean(tokens) else None
 
 
@@ -102,7 +93,7 @@ def _guessing(reading: Reading) -> Reading | None:
         return None
     subject = () if reading.is_answer else ((0, reading.split),)
     phrases = guessed_phrases(reading.folded, [*places, *subject])
-    return Reading(reading.document, reading.folded, reading.split, (), reading.is_answer, phrases, places[0])
+    return replace(reading, phrases=phrases, telling=trimmed(reading.folded, *places[0]))
 
 
 def _masked(folded: str, mentions: Sequence[Mention]) -> str:

@@ -7,7 +7,8 @@ import pytest
 from models.enums import ExtractedBy
 from pipeline.core.asset_names import Asset, AssetIndex
 from pipeline.core.asset_patterns import pattern_mentions, tag_pattern
-from pipeline.core.signals import Known, extract
+from pipeline.core.signals import Known
+from tests.core.extracting import extract
 
 INDEX = AssetIndex([Asset(1, "AUS_0123", "South lot"), Asset(2, "AUS_0777", "")])
 

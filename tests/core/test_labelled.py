@@ -35,7 +35,7 @@ LEARNED = sorted((FOLDER / "learned").glob("*.jsonl"))
 LEAST_PRECISION, LEAST_RECALL = 0.95, 0.85
 #: Precision and recall as measured (decision 51), less 0.01. NOT the goals, which free prose misses.
 SYMPTOMS_MEASURED = 0.935
-PROSE_MEASURED = {"assets": (0.984, 0.972), "status": (0.907, 0.673), "symptoms": (0.952, 0.600)}
+PROSE_MEASURED = {"assets": (0.984, 0.972), "status": (0.901, 0.693), "symptoms": (0.954, 0.649)}
 KINDS = ("assets", "status", "symptoms")
 DENIALS = {
     "AUS_0123 is not down any more",

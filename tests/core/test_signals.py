@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from models.enums import SignalStatus
 from pipeline.core.asset_names import Asset, AssetIndex
 from pipeline.core.extractions import Part
-from pipeline.core.signals import TEXT_LIMIT, extract
+from pipeline.core.signals import TEXT_LIMIT
 from pipeline.core.statuses import status_of
+from tests.core.extracting import extract
 
 BOUNDED = settings(max_examples=60, deadline=None)
 DOWN, DEGRADED, ONLINE, UNKNOWN = SignalStatus.DOWN, SignalStatus.DEGRADED, SignalStatus.ONLINE, SignalStatus.UNKNOWN
@@ -181,6 +182,17 @@ def test_the_state_comes_from_the_nearest_words_that_tell_it(subject, text, stat
 )
 def test_quoted_words_are_not_read(subject, text, states):
     assert found(text, subject) == states
+
+
+def test_what_is_forwarded_with_marks_is_read_and_what_it_quotes_is_not():
+    mail = (
+        "FYI\n\nBegin forwarded message:\n\n> From: Tom <tom@tenants.example>\n> Subject: charger\n> Date: Monday\n>\n"
+        "> Hi, AUS_0123 is dead.\n>\n> On Sun, Ann wrote:\n> > the big gate is slow\n"
+    )
+    assert found(mail, "Fwd: charger") == {1: DOWN}
+    (extraction,) = extract("Fwd: charger", mail, INDEX)
+    assert mail[extraction.span.start : extraction.span.end] == "AUS_0123"
+    assert found(mail, "Re: charger") == {}
 
 
 def test_an_extraction_points_at_its_words():

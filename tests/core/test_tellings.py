@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
-from models.enums import SignalStatus
+from models.enums import ExtractedBy, SignalStatus
 from pipeline.core.asset_names import Asset, AssetIndex
-from pipeline.core.extractions import Extraction, Part
+from pipeline.core.extractions import Extraction, Part, Span
 from pipeline.core.signals import Known, read
 from pipeline.core.symptom_words import Symptom
+from pipeline.core.telling_terms import MOST_STATEMENTS
 from pipeline.core.tellings import (
     LEAST_SURE_OF_RULES,
     LEAST_SURE_OF_TROUBLE,
@@ -113,3 +114,40 @@ def test_a_symptom_that_the_rules_find_too_is_told_sooner():
         return Judgement({SignalStatus.DEGRADED: 1.0}, chances)
 
     assert [one.symptom for one in tellings("", "EV-1 leaks.")[EV_1].judged(judge).symptoms] == [Symptom.LEAK]
+
+
+def test_the_sentence_that_tells_a_symptom_is_told_without_what_surrounds_it():
+    rule = "=" * 70  # leaves no room for the next line's first word, so it is no end of a sentence
+    for mail, said in (
+        (f"{rule}\nEV-1 sings.\r\n\r\n  EV-2 sulks.", f"{rule}\nEV-1 sings."),
+        ("EV-2 sulks.\r\n\r\n  EV-1 sings.  \r\nBye", "EV-1 sings."),
+    ):
+        found = judged(tellings("x", mail)[EV_1], SignalStatus.DEGRADED, symptoms={Symptom.NOISE: "sings"})
+        (told,) = found.symptoms
+        assert (told.part, told.span.start >= 0, mail[told.span.start : told.span.end]) == (Part.TEXT, True, said)
+
+
+def test_what_hardly_happens_is_denied_and_the_other_one_has_a_word_of_its_own():
+    terms = tellings("", "EV-1 barely hums. The other one is fine.")[EV_1].terms()
+    assert {"not hums", "theother", "theother_is"} <= terms
+    assert "anotherone" not in terms
+
+
+def test_of_a_long_mail_the_beginning_is_weighed():
+    words = [f"w{chr(97 + at // 26)}{chr(97 + at % 26)}" for at in range(MOST_STATEMENTS + 5)]
+    terms = tellings("", "EV-1 sulks. " + ". ".join(words))[EV_1].terms()
+    assert words[MOST_STATEMENTS - 2] in terms
+    assert words[MOST_STATEMENTS - 1] not in terms
+
+
+def test_of_a_mail_that_names_nothing_all_words_are_weighed_but_a_misspelt_name():
+    known = Known(AssetIndex([Asset(EV_1, "EV-1", "north gate charger", site_id=UUID(int=9))]))
+    reading = read("", "Hello.\r\n The north gat chargr is dead.\nBye", known)
+    assert reading is not None
+    (by_site,) = reading.meaning(EV_1, ExtractedBy.SITE).tellings()
+    assert {"gat", "is_dead"} <= by_site.terms()
+    assert "thisone" not in by_site.terms()
+    assert by_site.extraction.span == Span(9, 9 + len("The north gat chargr is dead."))
+    (by_name,) = reading.meaning(EV_1, ExtractedBy.FUZZY, "north gat chargr").tellings()
+    assert {"the_thisone", "thisone_is", "near dead"} <= by_name.terms()
+    assert "gat" not in by_name.terms()

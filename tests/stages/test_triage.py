@@ -173,3 +173,13 @@ def test_threads_that_triage_one_asset_at_once_make_one_case_of_all_signals(worl
     (case,) = cases(world)
     assert world.value("SELECT count(*) FROM signals WHERE case_id = :id", id=case.id) == 8
     assert case.explanation.startswith("Signals: 8 down from 8 sources")
+
+
+def test_a_report_of_more_than_a_month_before_the_newest_that_is_read_later_is_of_no_case(world: World, asset: UUID):
+    world.triaged(*people("ann"))
+    for days, is_of_a_case in ((29, True), (31, False)):
+        world.triaged(*people("bo", thread=f"<{days}@x>"), minutes=-days * 24 * 60)
+        (signal,) = world.rows("SELECT case_id FROM signals ORDER BY message_id DESC LIMIT 1")
+        assert (signal.case_id is not None) == is_of_a_case
+    (case,) = cases(world)
+    assert case.signal_count == 2  # type: ignore[attr-defined]
