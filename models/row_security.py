@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from sqlalchemy import Connection, MetaData, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 #: One role for all databases of a server: it owns nothing, cannot log in, and is taken on by whoever serves requests.
 ROLE = "fieldpost_request"
@@ -107,8 +107,9 @@ def unbarred(connection: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # In a transaction that has failed nothing runs; going back to a savepoint then takes the role back, too.
-        with suppress(DBAPIError):
+        # In a transaction that has failed nothing runs; going back to a savepoint then takes the role back, too. On a
+        # connection that was cut nothing runs either, and the cut is what must be told.
+        with suppress(DBAPIError, PendingRollbackError):
             connection.execute(_TAKE, {"role": ROLE})
         connection.execution_options(**{_BARRED: True})
         raise

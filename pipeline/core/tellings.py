@@ -13,8 +13,10 @@ from pipeline.core.telling_terms import Statement, terms_of
 
 #: A state is told from here on, below it is unknown; a symptom likewise, sooner where the rules found it too. Chosen on
 #: mails that no model learned from (decision 51).
-LEAST_SURE_STATE, LEAST_SURE_STATE_OF_RULES = 0.8, 0.7
-LEAST_SURE_SYMPTOM, LEAST_SURE_OF_RULES = 0.75, 0.5
+LEAST_SURE_STATE, LEAST_SURE_STATE_OF_RULES = 0.85, 0.8
+#: Of a few words the rules are right ("it is broken"); the model, which read "broken" in longer mails, need but agree.
+FEW_WORDS, LEAST_SURE_OF_FEW = 16, 0.5
+LEAST_SURE_SYMPTOM, LEAST_SURE_OF_RULES = 0.8, 0.5
 #: Symptoms are told of what is down or degraded: of which of the two need not be sure.
 LEAST_SURE_OF_TROUBLE = 0.5
 
@@ -49,14 +51,20 @@ class Telling:
         """Return what is told of the asset as a model judges; what works has no symptoms."""
         judgement = judge(self.terms())
         status = max(judgement.states, key=lambda one: (judgement.states[one], one.value))
-        least = LEAST_SURE_STATE_OF_RULES if status is self.extraction.status else LEAST_SURE_STATE
-        if judgement.states[status] < least:
+        if judgement.states[status] < self._least(status):
             status = SignalStatus.UNKNOWN
         trouble = sum(judgement.states.get(one, 0.0) for one in (SignalStatus.DOWN, SignalStatus.DEGRADED))
         told = tuple(self._symptoms(judgement, judge)) if trouble >= LEAST_SURE_OF_TROUBLE else ()
         if status is SignalStatus.UNKNOWN:
             status = implied(one.symptom for one in told)
         return replace(self.extraction, status=status, symptoms=told)
+
+    def _least(self, status: SignalStatus) -> float:
+        """Return how sure a model must be of a state."""
+        if status is not self.extraction.status:
+            return LEAST_SURE_STATE
+        is_short = sum(len(statement.words()) for statement in self.statements) <= FEW_WORDS
+        return LEAST_SURE_OF_FEW if is_short else LEAST_SURE_STATE_OF_RULES
 
     def _by_rules(self) -> Iterator[str]:
         last, whole, is_one = (*(one.value for one in self.hints[:2]), "one" if self.hints[2] else "many")

@@ -34,8 +34,7 @@ PROSE = sorted(FOLDER.glob("prose_*.yaml"))
 LEARNED = sorted((FOLDER / "learned").glob("*.jsonl"))
 LEAST_PRECISION, LEAST_RECALL = 0.95, 0.85
 #: Precision and recall as measured (decision 51), less 0.01. NOT the goals, which free prose misses.
-SYMPTOMS_MEASURED = 0.935
-PROSE_MEASURED = {"assets": (0.984, 0.972), "status": (0.901, 0.693), "symptoms": (0.954, 0.649)}
+PROSE_MEASURED = {"assets": (0.984, 0.972), "status": (0.897, 0.666), "symptoms": (0.954, 0.649)}
 KINDS = ("assets", "status", "symptoms")
 DENIALS = {
     "AUS_0123 is not down any more",
@@ -161,16 +160,13 @@ def count(
 
 
 def test_450_mails_that_nothing_was_made_with_are_read_right():
-    """States 0.953 and 0.904, with symptoms 0.950 and 0.911; of symptoms alone, 11 of 201 are wrong (0.945)."""
+    """States 0.953 and 0.895, symptoms 0.950 and 0.927, both together 0.952 and 0.905."""
     assert sum(len(mails(path)) for path in UNSEEN) == 450
     counted = count(UNSEEN, built_in().judge)
     tell("unseen", counted)
-    told = counted.together("status", "symptoms")
-    for precision, recall in (told, counted.together("status"), counted.together("assets")):
-        assert precision >= LEAST_PRECISION
-        assert recall >= LEAST_RECALL
-    assert counted.precision("symptoms") >= SYMPTOMS_MEASURED
-    assert counted.recall("symptoms") >= LEAST_RECALL
+    for kind in KINDS:
+        assert counted.precision(kind) >= LEAST_PRECISION
+        assert counted.recall(kind) >= LEAST_RECALL
 
 
 def test_mails_that_deny_something_are_read_as_right_as_others():

@@ -12,6 +12,7 @@ from pipeline.core.signals import Known, read
 from pipeline.core.symptom_words import Symptom
 from pipeline.core.telling_terms import MOST_STATEMENTS
 from pipeline.core.tellings import (
+    LEAST_SURE_OF_FEW,
     LEAST_SURE_OF_RULES,
     LEAST_SURE_OF_TROUBLE,
     LEAST_SURE_STATE,
@@ -38,8 +39,10 @@ def judged(
 
     def judge(terms: Collection[str]) -> Judgement:
         found = {one: 0.9 if word in terms else 0.1 for one, word in (symptoms or {}).items()}
-        other = SignalStatus.DOWN if state is not SignalStatus.DOWN else SignalStatus.ONLINE
-        return Judgement({state: chance, other: 1 - chance}, found)
+        likely = {state: chance}
+        for other, share in ((SignalStatus.ONLINE, 0.6), (SignalStatus.UNKNOWN, 0.4), (SignalStatus.DOWN, 0.0)):
+            likely[other] = likely.get(other, (1 - chance) * share)
+        return Judgement(likely, found)
 
     return telling.judged(judge)
 
@@ -74,7 +77,12 @@ def test_what_the_rules_found_is_weighed_too():
 
 
 def test_a_judgement_that_is_not_sure_tells_nothing():
-    for said, least in (("EV-1 sulks.", LEAST_SURE_STATE), ("EV-1 is dead.", LEAST_SURE_STATE_OF_RULES)):
+    long = " Good morning, this is Bo from the shop in the north hall, next to the stairs and the lift."
+    for said, least in (
+        ("EV-1 sulks.", LEAST_SURE_STATE),
+        (f"EV-1 is dead.{long}", LEAST_SURE_STATE_OF_RULES),
+        ("EV-1 is dead.", LEAST_SURE_OF_FEW),
+    ):
         telling = tellings("", said)[EV_1]
         assert judged(telling, SignalStatus.DOWN, least).status is SignalStatus.DOWN
         assert judged(telling, SignalStatus.DOWN, least - 0.001).status is SignalStatus.UNKNOWN

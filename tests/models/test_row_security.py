@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from models import row_security, schema
 from models.base import metadata
-from pipeline.runtime.db import Database, copy_rows
+from pipeline.runtime.db import Database, copy_rows, is_passing
 from tests import factories
 
 #: So that one row of each organization fits into any table, whatever else it demands. The database is this test's own.
@@ -89,6 +89,15 @@ def test_whatever_a_query_outside_raises_the_barrier_stands_again(db: Database) 
             connection.execute(text("SELECT 1/0"))
         assert row_security.is_bound(connection)
         assert tuple(connection.execute(role).one()) == (row_security.ROLE, str(ours))
+
+
+def test_a_connection_that_is_cut_outside_the_barrier_is_told_as_cut(db: Database) -> None:
+    cut = text("SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(DBAPIError) as told, db.begin() as connection:  # noqa: PT012
+        row_security.bind(connection, factories.organization(connection, "ours"))
+        with row_security.unbarred(connection):
+            connection.execute(cut)
+    assert is_passing(told.value)
 
 
 @pytest.mark.parametrize("table", row_security.APPEND_ONLY)
