@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from models.enums import TransitionKind
 from models.permissions import Permission
@@ -27,6 +29,15 @@ class Refused(UserError):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.said)
         self.refusal = refusal
+
+
+@contextmanager
+def refusing_twins(refusal: Refusal) -> Iterator[None]:
+    """Refuse what the database holds to be a second one, or to be in use; somebody else was quicker."""
+    try:
+        yield
+    except IntegrityError:
+        raise Refused(refusal) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,30 @@ _OWN = """({alias}.assignee_user_id = CAST(:scope_person AS uuid)
                           WHERE scope_d.assigned_tech_id = CAST(:scope_person AS uuid)))"""
 
 
+#: What has no account of its own is that of its site.
+_ACCOUNT = """{alias}.site_id IN (SELECT scope_s.id FROM sites scope_s
+                                   WHERE scope_s.account_id = ANY(CAST(:scope_accounts AS uuid[])))"""
+_SITE = "{alias}.site_id = ANY(CAST(:scope_sites AS uuid[]))"
+
+
+def of_places(
+    alias: str, account_ids: Collection[UUID] | None, site_ids: Collection[UUID] | None
+) -> tuple[list[str], dict[str, Any]]:
+    """Return conditions on a row that has a site, and their parameters: none where no place narrows.
+
+    Both must hold; a row without a site is reached by nobody who is narrowed to some.
+    """
+    parts: list[str] = []
+    values: dict[str, Any] = {}
+    if account_ids is not None:
+        parts.append(_ACCOUNT.format(alias=alias))
+        values["scope_accounts"] = sorted(account_ids)
+    if site_ids is not None:
+        parts.append(_SITE.format(alias=alias))
+        values["scope_sites"] = sorted(site_ids)
+    return parts, values
+
+
 def ticket_condition(
     *,
     reach: Reach,

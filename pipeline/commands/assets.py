@@ -5,20 +5,18 @@ Every one of them tells mail to be read anew with what there is (`asset_rows.tou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import IntegrityError
 
 from models.permissions import Permission
 from models.queries import assets as queries
 from models.queries.assets import AssetRow, PatternRow
-from pipeline.command import Ask, Command, Effect, Locked, Refused, Target
+from pipeline.command import Ask, Command, Effect, Locked, Refused, Target, refusing_twins
 from pipeline.commands.asset_arguments import AssetChange, AssetImport, NewAsset, NewTagPattern, TagPatternChange
 from pipeline.core.asset_files import first_of
 from pipeline.core.asset_patterns import MOST_PATTERNS, tag_pattern
@@ -66,7 +64,7 @@ def _add(connection: Connection, ask: Ask[NewAsset], _: None) -> Effect:
     org_id, values = ask.principal.org_id, ask.arguments.columns()
     _check(connection, org_id, values)
     asset_rows.touch(connection, org_id)
-    with _unique(_TAG_TAKEN):
+    with refusing_twins(_TAG_TAKEN):
         made = asset_editing.add(connection, org_id, values)
     return _asset_said(connection, org_id, made, status=201, details={"asset_id": str(made), "new": values["tag"]})
 
@@ -74,7 +72,7 @@ def _add(connection: Connection, ask: Ask[NewAsset], _: None) -> Effect:
 def _change(connection: Connection, ask: Ask[AssetChange], asset: Row[Any]) -> Effect:
     org_id, values = ask.principal.org_id, ask.arguments.columns()
     _check(connection, org_id, values, asset.id)
-    with _unique(_TAG_TAKEN):
+    with refusing_twins(_TAG_TAKEN):
         asset_editing.change(connection, asset.id, values)
     return _asset_said(connection, org_id, asset.id, details={"fields": sorted(values), "old": asset.tag})
 
@@ -134,7 +132,7 @@ def _change_pattern(connection: Connection, ask: Ask[TagPatternChange], pattern:
     _check_pattern(values.get("pattern", pattern.pattern), values.get("tag", pattern.tag))
     if values.get("is_enabled") and not pattern.is_enabled:
         _check_count(connection, org_id)
-    with _unique(_PATTERN_TAKEN):
+    with refusing_twins(_PATTERN_TAKEN):
         asset_editing.change_pattern(connection, pattern.id, values)
     return _pattern_said(connection, org_id, pattern.id, details={"changes": values})
 
@@ -155,15 +153,6 @@ def _pattern_said(connection: Connection, org_id: UUID, pattern_id: UUID, **more
     found = queries.pattern(connection, org_id, pattern_id)
     assert found is not None
     return Effect(_described(found), **more)
-
-
-@contextmanager
-def _unique(refusal: Refusal) -> Iterator[None]:
-    """Refuse what the database holds to be a second one."""
-    try:
-        yield
-    except IntegrityError:
-        raise Refused(refusal) from None
 
 
 def _command(name: str, about: str, arguments: Any, target: Any, effect: Any) -> Command[Any, Any]:

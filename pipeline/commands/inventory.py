@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from models.permissions import Permission
-from pipeline.command import Ask, Command, Effect, Locked, Refused, Target
+from pipeline.command import Ask, Command, Effect, Locked, Refused, Target, refusing_twins
 from pipeline.commands.inventory_arguments import ItemChange, NewCategory, NewItem, NewStockPart, PartChange
 from pipeline.commands.workshop_arguments import Nothing
 from pipeline.core.inventory import Category, Item, Part
@@ -91,7 +89,7 @@ def _make_item(connection: Connection, ask: Ask[NewItem], _: None) -> Effect:
 def _change_item(connection: Connection, ask: Ask[ItemChange], item: Item) -> Effect:
     changes = ask.arguments.changes()
     _check_category(connection, ask.principal.org_id, changes.get("category_id"))
-    with _unique(_SERIAL_TAKEN):
+    with refusing_twins(_SERIAL_TAKEN):
         after = inventory_rows.save(connection, item.item_id, changes)
     told = {name: {"before": getattr(item, name), "after": value} for name, value in changes.items()}
     return _item_said(connection, ask.principal.org_id, item.item_id, after.version, details={"changes": told})
@@ -120,7 +118,7 @@ def _make_category(connection: Connection, ask: Ask[NewCategory], _: None) -> Ef
 
 
 def _name_category(connection: Connection, ask: Ask[NewCategory], category: Category) -> Effect:
-    with _unique(_NAME_TAKEN):
+    with refusing_twins(_NAME_TAKEN):
         after = inventory_rows.name_category(connection, category.category_id, ask.arguments.name)
     return _category_said(connection, ask, after)
 
@@ -129,7 +127,7 @@ def _drop_category(connection: Connection, ask: Ask[Nothing], category: Category
     said = _category_said(connection, ask, category)
     if inventory_rows.is_used(connection, category.category_id):
         raise Refused(_USED)
-    with _unique(_USED):
+    with refusing_twins(_USED):
         inventory_rows.drop_category(connection, category.category_id)
     return said
 
@@ -157,7 +155,7 @@ def _retire_part(connection: Connection, ask: Ask[Nothing], part: Part) -> Effec
 
 
 def _save_part(connection: Connection, ask: Ask[Any], part: Part) -> Effect:
-    with _unique(_NAME_TAKEN):
+    with refusing_twins(_NAME_TAKEN):
         inventory_rows.save_part(connection, part)
     return _part_said(connection, ask, part, details={"is_active": part.is_active})
 
@@ -170,15 +168,6 @@ def _part_said(connection: Connection, ask: Ask[Any], part: Part, **more: Any) -
 def _check_category(connection: Connection, org_id: UUID, category_id: UUID | None) -> None:
     if category_id is not None and not inventory_rows.hold_category(connection, org_id, category_id):
         raise Refused(_UNKNOWN_CATEGORY)
-
-
-@contextmanager
-def _unique(refusal: Refusal) -> Iterator[None]:
-    """Refuse what the database holds to be a second one, or to be in use; somebody else was quicker."""
-    try:
-        yield
-    except IntegrityError:
-        raise Refused(refusal) from None
 
 
 _ITEM: Target[Any, Item] = _one("inventory_item", inventory_rows.by_id, _NO_ITEM, lambda item: item.version)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LogisticRegression
 
 from models.enums import SignalStatus
 from pipeline.adapters import learned_status
@@ -52,10 +54,9 @@ def test_a_trained_model_tells_what_it_learned_and_is_the_same_from_its_file(mod
 
 
 def test_its_likelihoods_are_those_of_the_library(model):
-    features, models = (pytest.importorskip(f"sklearn.{name}") for name in ("feature_extraction", "linear_model"))
-    vectorizing = features.DictVectorizer()
+    vectorizing = DictVectorizer()
     vectors = vectorizing.fit_transform([dict.fromkeys(one.terms, 1.0) for one in SAMPLES])
-    learning = models.LogisticRegression(C=learned_status._CLOSENESS, max_iter=2_000)
+    learning = LogisticRegression(C=learned_status._CLOSENESS, max_iter=2_000)
     learning.fit(vectors, [one.status.value for one in SAMPLES])
     terms = ("gate", "hums", "wind", "silent", "never heard of")
     asked = vectorizing.transform([dict.fromkeys(terms, 1.0)])
@@ -124,7 +125,6 @@ def test_a_file_that_nothing_can_be_made_of_is_refused(said):
 
 
 def test_mails_that_share_no_word_teach_nothing():
-    pytest.importorskip("sklearn")
     states = (SignalStatus.DOWN, SignalStatus.ONLINE)
     alone = [Sample(frozenset([letter]), states[at % 2]) for at, letter in enumerate("abcdefghijklmnopqrstuvwxyz")]
     with pytest.raises(UserError, match="no word stands in three"):

@@ -57,7 +57,7 @@ _POLL = timedelta(milliseconds=10)
 _PATIENCE = 600.0
 _BATCH, _WARM = 500, 20
 _SAYS = "The card reader is offline and the screen stays dark since this morning, the cable is bent"
-_TODO = text("""
+_BEHIND = text("""
     SELECT count(*) FROM cases WHERE state = 'open' AND policy_version <> :version
 """)
 _ARCHIVE = text("""
@@ -248,7 +248,7 @@ def _live(bed: Bed) -> int:
 
 def _todo(bed: Bed, version: int) -> int:
     with bed.db.begin() as connection:
-        return int(connection.execute(_TODO, {"version": version}).scalar_one())
+        return int(connection.execute(_BEHIND, {"version": version}).scalar_one())
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
