@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Connection, text
 
@@ -121,7 +119,6 @@ def serving(settings: Settings, limits: Limits | None = None, clock: FakeClock |
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         server = make_server(app, "127.0.0.1", listener.getsockname()[1])
-        prompt = _Prompt(server, app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         api = Api(app, f"http://127.0.0.1:{listener.getsockname()[1]}")
@@ -129,48 +126,8 @@ def serving(settings: Settings, limits: Limits | None = None, clock: FakeClock |
             yield api
         finally:
             api.close()
-            prompt.stop()
+            server.should_exit = True
             thread.join(timeout=20)
-
-
-class _Prompt:
-    """Ends a server at once: by itself it looks each tenth of a second, and then waits another one."""
-
-    def __init__(self, server: uvicorn.Server, app: FastAPI) -> None:
-        self._server, self._app = server, app
-        self._ends: list[Callable[[], object]] = []
-        server.main_loop, server.shutdown = self._until_told, self._end  # type: ignore[method-assign]
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        for tell in self._ends:
-            tell()
-
-    async def _until_told(self) -> None:
-        loop, told = asyncio.get_running_loop(), asyncio.Event()
-        self._ends.append(lambda: loop.call_soon_threadsafe(told.set))
-        if not await self._server.on_tick(0):
-            await told.wait()
-
-    async def _end(self, sockets: list[socket.socket] | None = None) -> None:
-        for listening in self._server.servers:
-            listening.close()
-        for one in sockets or []:
-            one.close()
-        for connection in list(self._server.server_state.connections):
-            connection.shutdown()
-        for _ in range(20):
-            if self._is_idle():
-                await self._server.lifespan.shutdown()
-                return
-            await asyncio.sleep(0.002)
-        # Something still goes on: that is waited for as the product does.
-        await uvicorn.Server.shutdown(self._server, sockets)
-
-    def _is_idle(self) -> bool:
-        # A thread may go on with its connection after its request was answered.
-        pool = self._app.state.services.db.engine.pool
-        return not (self._server.server_state.connections or self._server.server_state.tasks or pool.checkedout())
 
 
 @dataclass(frozen=True, slots=True)
